@@ -42,9 +42,7 @@ class Cameras:
         return replace(self, intrinsics=self.intrinsics[frames], world_to_camera=self.world_to_camera[frames])
 
     def to(self, device: torch.device | str) -> Cameras:
-        return replace(
-            self, intrinsics=self.intrinsics.to(device), world_to_camera=self.world_to_camera.to(device)
-        )
+        return replace(self, intrinsics=self.intrinsics.to(device), world_to_camera=self.world_to_camera.to(device))
 
     @property
     def R_cam_from_world(self) -> Float[Tensor, "frames 3 3"]:
@@ -137,6 +135,4 @@ def _half_size(image_size: tuple[int, int], intrinsics_format: str) -> Float[Ten
         return torch.full((2,), min(height, width) / 2)
     if intrinsics_format == "ndc_norm_image_bounds":
         return torch.tensor([width / 2, height / 2])
-    raise ValueError(
-        f'intrinsics_format must be "ndc_isotropic" or "ndc_norm_image_bounds", got "{intrinsics_format}"'
-    )
+    raise ValueError(f'intrinsics_format must be "ndc_isotropic" or "ndc_norm_image_bounds", got "{intrinsics_format}"')
