@@ -1,0 +1,72 @@
+"""The glTF 2.0 binary container: arrays in, one deterministic .glb out. Knows nothing of animals."""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ARRAY_BUFFER = 34962
+ELEMENT_ARRAY_BUFFER = 34963
+_COMPONENT_TYPES = {"uint8": 5121, "uint16": 5123, "uint32": 5125, "float32": 5126}
+_ELEMENT_TYPES = {(): "SCALAR", (3,): "VEC3", (4,): "VEC4", (4, 4): "MAT4"}
+
+
+@dataclass
+class GlbBuilder:
+    """Collects the binary chunk and the accessors that describe it."""
+
+    _binary: bytearray = field(default_factory=bytearray)
+    _views: list[dict[str, Any]] = field(default_factory=list)
+    _accessors: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, values: NDArray[Any], target: int | None = None, bounds: bool = False) -> int:
+        """Store an array of elements (n,), (n, 3), (n, 4) or column-major (n, 4, 4); returns the accessor's index.
+
+        `target` says what a GPU uses it for; `bounds` adds minimum and maximum, which glTF demands of positions and
+        times.
+        """
+        values = np.ascontiguousarray(values)
+        self._binary.extend(b"\0" * (-len(self._binary) % 4))
+        view: dict[str, Any] = {"buffer": 0, "byteOffset": len(self._binary), "byteLength": values.nbytes}
+        if target is not None:
+            view["target"] = target
+        self._binary.extend(values.astype(values.dtype.newbyteorder("<")).tobytes())
+        accessor: dict[str, Any] = {
+            "bufferView": len(self._views),
+            "componentType": _COMPONENT_TYPES[values.dtype.name],
+            "count": len(values),
+            "type": _ELEMENT_TYPES[values.shape[1:]],
+        }
+        if bounds:
+            accessor["min"] = np.atleast_1d(values.min(axis=0)).tolist()
+            accessor["max"] = np.atleast_1d(values.max(axis=0)).tolist()
+        self._views.append(view)
+        self._accessors.append(accessor)
+        return len(self._accessors) - 1
+
+    def to_bytes(self, document: dict[str, Any]) -> bytes:
+        """The whole file: `document` (scenes, nodes, meshes, ...) completed by the stored arrays."""
+        binary = bytes(self._binary) + b"\0" * (-len(self._binary) % 4)
+        complete = {
+            **document,
+            "accessors": self._accessors,
+            "bufferViews": self._views,
+            "buffers": [{"byteLength": len(binary)}],
+        }
+        text = json.dumps(complete, separators=(",", ":"), allow_nan=False).encode()
+        text += b" " * (-len(text) % 4)
+        length = 12 + 8 + len(text) + 8 + len(binary)
+        return b"".join(
+            (
+                struct.pack("<4sII", b"glTF", 2, length),
+                struct.pack("<I4s", len(text), b"JSON"),
+                text,
+                struct.pack("<I4s", len(binary), b"BIN\0"),
+                binary,
+            )
+        )
