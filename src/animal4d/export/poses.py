@@ -1,0 +1,27 @@
+"""poses.npz: the parameters of a reconstruction, in the world and body frame of the package (z up)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from animal4d.body.model import BodyModel
+from animal4d.files.atomic import write_npz
+from animal4d.fit.reconstruction import Reconstruction
+
+_TENSORS = ("betas", "limb_scales", "vertex_offsets", "joint_rotations", "translation", "frame_numbers")
+
+
+def write_poses(reconstruction: Reconstruction, model: BodyModel, path: Path) -> None:
+    """Everything that `model.with_shape(...).with_pose(...)` needs, with names and times beside it."""
+    arrays = {name: getattr(reconstruction, name).cpu().numpy() for name in _TENSORS}
+    arrays |= {
+        "joint_names": np.array(model.joint_names),
+        "times": reconstruction.times.cpu().numpy(),
+        "fps": np.array(reconstruction.fps),
+        "template": np.array(reconstruction.template),
+    }
+    if reconstruction.vertex_colors is not None:
+        arrays["vertex_colors"] = reconstruction.vertex_colors.cpu().numpy()
+    write_npz(path, arrays)
