@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import json
+import zipfile
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from animal4d.errors import Animal4dError
+from animal4d.files.atomic import write_npz
+from animal4d.files.checksums import tensor_checksum
 from animal4d.geometry.cameras import Cameras
+
+_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -108,3 +118,55 @@ class Clip:
         if self.world_to_camera is None:
             return None
         return Cameras(self.intrinsics, self.world_to_camera, self.image_size)
+
+    def inside_frame(self) -> Bool[Tensor, "frames height width"]:
+        """Working pixels whose centre lies in the original frame.
+
+        The animal may go on outside of it, so that an empty mask there says nothing.
+        """
+        height, width = self.image_size
+        columns = torch.arange(width, device=self.frames.device) + 0.5
+        rows = torch.arange(height, device=self.frames.device) + 0.5
+        x = self.crop.origin[:, :1] + columns * self.crop.scale[:, None]
+        y = self.crop.origin[:, 1:] + rows * self.crop.scale[:, None]
+        inside_x = (x >= 0) & (x <= self.crop.original_size[1])
+        inside_y = (y >= 0) & (y <= self.crop.original_size[0])
+        return inside_y[:, :, None] & inside_x[:, None, :]
+
+    def checksum(self) -> str:
+        """Fingerprint of all that cues are made from."""
+        return tensor_checksum(
+            (self.frames, self.masks, self.mask_valid, self.frame_numbers, self.crop.origin, self.crop.scale)
+        )
+
+    def save(self, path: Path | str) -> None:
+        """Write everything to one `.npz` file."""
+        tensors = {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
+        plain = {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), str | float | tuple)}
+        arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+        arrays["crop_origin"] = self.crop.origin.cpu().numpy()
+        arrays["crop_scale"] = self.crop.scale.cpu().numpy()
+        plain |= {"format": _FORMAT, "original_size": self.crop.original_size}
+        write_npz(path, {**arrays, "plain": np.array(json.dumps(plain))})
+
+    @staticmethod
+    def load(path: Path | str) -> Clip:
+        """Read what `save` wrote. Raises Animal4dError where the file is missing or damaged."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays: dict[str, Any] = {name: file[name] for name in file.files}
+            plain: dict[str, Any] = json.loads(str(arrays.pop("plain")))
+            if plain.pop("format") != _FORMAT:
+                raise ValueError("it was written by another version")
+            crop = Crop(
+                origin=torch.from_numpy(arrays.pop("crop_origin")),
+                scale=torch.from_numpy(arrays.pop("crop_scale")),
+                original_size=tuple(plain.pop("original_size")),
+            )
+            plain["warnings"] = tuple(plain["warnings"])
+            tensors: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
+            return Clip(crop=crop, **plain, **tensors)
+        except FileNotFoundError as error:
+            raise Animal4dError(f"no such clip: {path}") from error
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise Animal4dError(f"{path} is not a saved clip, or is damaged ({error}): read the video again") from error
