@@ -1,0 +1,91 @@
+"""`animal4d reconstruct`: from a video to an animated 3D animal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from animal4d.config import Config, load_config
+
+
+@dataclass(frozen=True)
+class Reconstruct:
+    """Fit an animal to a video and write a skinned, animated GLB, cameras, metrics and a video to look at.
+
+    Example: animal4d reconstruct my_dog.mp4 --masks my_dog_masks --out runs/my_dog
+    """
+
+    source: tyro.conf.Positional[Path]
+    """A video file (mp4, mov, webm, gif) or a folder of frames."""
+    out: Path
+    """Run folder to write, for example runs/my_dog."""
+    masks: Path | None = None
+    """Folder of masks with the frames' names or in their order (or a mask video): where the animal is. Best made by a
+    segmenter."""
+    box: Annotated[str | None, tyro.conf.arg(metavar="X,Y,W,H")] = None
+    """Without masks: a box around the animal in the first frame, in pixels. Starts GrabCut; weaker than real masks."""
+    cameras: Path | None = None
+    """cameras.json with intrinsics and camera poses, if you have them (format: docs/conventions.md)."""
+    fov: float | None = None
+    """Field of view along the longer side of the picture, in degrees, where no camera data tell it (default: 50)."""
+    fps: float | None = None
+    """Frames per second of a folder of frames (default: 30)."""
+    start: int = 0
+    """First frame to use."""
+    stop: int | None = None
+    """Frame to stop before."""
+    stride: int = 1
+    """Use every n-th frame."""
+    max_frames: int | None = None
+    """Use at most so many frames."""
+    config: Path | None = None
+    """YAML file with settings that differ from the defaults (a run's config.yaml has them all)."""
+    steps: int | None = None
+    """Optimisation steps; fewer are faster and coarser."""
+    seed: int | None = None
+    """Of everything random: the same seed gives the same result."""
+    device: Literal["auto", "cpu", "cuda"] | None = None
+    """Where to compute; auto takes CUDA where there is one."""
+    truth: Path | None = None
+    """truth.npz of a synthetic clip: measure 3D errors as well."""
+    keypoints: Path | None = None
+    """keypoints.json (BADJA's): measure PCK as well. Never used for fitting."""
+    overwrite: bool = False
+    """Replace a finished run in the folder."""
+    resume: bool = False
+    """Go on with an interrupted run in the folder."""
+
+    def run(self) -> None:
+        from animal4d.cli.console import print_summary
+        from animal4d.runs import RunRequest, run_reconstruction
+
+        request = RunRequest(
+            source=self.source,
+            out=self.out,
+            masks=self.masks,
+            box=self.box,
+            cameras=self.cameras,
+            fov=self.fov,
+            fps=self.fps,
+            start=self.start,
+            stop=self.stop,
+            stride=self.stride,
+            max_frames=self.max_frames,
+            truth=self.truth,
+            keypoints=self.keypoints,
+            overwrite=self.overwrite,
+            resume=self.resume,
+        )
+        print_summary(run_reconstruction(request, self.resolved_config()), self.out)
+
+    def resolved_config(self) -> Config:
+        """Defaults, then the YAML file, then the flags."""
+        config = Config() if self.config is None else load_config(self.config)
+        changes = {name: getattr(self, name) for name in ("seed", "device") if getattr(self, name) is not None}
+        config = replace(config, **changes)
+        if self.steps is not None:
+            config = replace(config, fit=replace(config.fit, steps=self.steps))
+        return config

@@ -1,0 +1,159 @@
+"""Everything a run can be told, as frozen dataclasses. YAML in and out; the command line is generated from them.
+
+Schedules are data: a `Schedule` is a piecewise constant weight over the progress of the fit in [0, 1], so that the
+number of steps can change without touching it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+import yaml
+
+from animal4d.errors import Animal4dError
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Piecewise constant weight: `values[i]` before `boundaries[i]`, the last value after all of them."""
+
+    boundaries: tuple[float, ...] = ()
+    """Fractions of the fit in (0, 1), ascending."""
+    values: tuple[float, ...] = (1.0,)
+    """One more than boundaries."""
+
+    def __post_init__(self) -> None:
+        if len(self.values) != len(self.boundaries) + 1:
+            raise Animal4dError(
+                f"a schedule needs one value more than boundaries, got {len(self.values)} values and "
+                f"{len(self.boundaries)} boundaries"
+            )
+        if list(self.boundaries) != sorted(self.boundaries):
+            raise Animal4dError(f"the boundaries of a schedule must ascend, got {list(self.boundaries)}")
+
+    def at(self, progress: float) -> float:
+        """Weight at `progress` in [0, 1]."""
+        return self.values[sum(progress >= boundary for boundary in self.boundaries)]
+
+
+def constant(value: float) -> Schedule:
+    return Schedule((), (value,))
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weight of every loss over the progress of the fit. Zero leaves a loss out."""
+
+    silhouette: Schedule = field(default_factory=lambda: constant(1.0))
+    """Two-sided chamfer between the projected mesh and the mask, in squared units of half the image."""
+    tracks: Schedule = field(default_factory=lambda: Schedule((0.15,), (0.02, 0.05)))
+    """Points that move together in the video stay on their place of the surface."""
+    arap: Schedule = field(default_factory=lambda: constant(0.02))
+    """As-rigid-as-possible energy of the vertex offsets."""
+    edge_length: Schedule = field(default_factory=lambda: constant(0.0005))
+    """Change of edge lengths by the vertex offsets."""
+    laplacian: Schedule = field(default_factory=lambda: constant(0.1))
+    """Uniform Laplacian of the vertex offsets."""
+    parameters: Schedule = field(default_factory=lambda: constant(0.0005))
+    """Squares of betas, limb scales and offsets."""
+    joint_limits: Schedule = field(default_factory=lambda: constant(0.05))
+    """Rotations outside of the anatomical limits."""
+    pose_prior: Schedule = field(default_factory=lambda: constant(0.0005))
+    """Squares of the joint rotations: the rest pose where nothing speaks against it."""
+    smoothness: Schedule = field(default_factory=lambda: constant(0.02))
+    """Accelerations of root and joints."""
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How the animal is fitted."""
+
+    steps: int = 400
+    """Steps of Adam after the start has been chosen."""
+    batch_frames: int = 16
+    """Frames per step."""
+    start_steps: int = 60
+    """Steps of the short fit of every candidate start."""
+    starts: int = 4
+    """Candidate starts that are carried into a short fit."""
+    surface_samples: int = 3000
+    """Points sampled on the mesh by area, per frame and step."""
+    mask_samples: int = 2000
+    """Pixels sampled from every mask, per step."""
+    learning_rate_pose: float = 0.01
+    """Of the per-frame pose residuals."""
+    learning_rate_network: float = 0.002
+    """Of the dense feature network."""
+    learning_rate_shape: float = 0.02
+    """Of betas and limb scales."""
+    learning_rate_offsets: Schedule = field(default_factory=lambda: Schedule((0.5, 0.7), (0.0, 0.0005, 0.001)))
+    """Of the vertex offsets: off until pose and shape have settled."""
+    gradient_clip: float = 1.0
+    """Largest norm of the gradient per group of parameters."""
+    checkpoint_every: int = 50
+    """Steps between checkpoints and validations."""
+    weights: LossWeights = field(default_factory=LossWeights)
+
+
+@dataclass(frozen=True)
+class Config:
+    """A run: resolved, saved with it, and enough to repeat it."""
+
+    template: str = "builtin"
+    """Body model: "builtin"."""
+    seed: int = 0
+    """Of everything random."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where tensors live; "auto" takes CUDA where there is one."""
+    working_size: int = 256
+    """Side of the square working images in pixels."""
+    fit: FitConfig = field(default_factory=FitConfig)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Plain lists and dicts, ready for YAML."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(item) for item in value]
+        return value
+
+    return plain(asdict(config))
+
+
+def from_dict(kind: type, data: dict[str, Any], where: str = "config") -> Any:
+    """Inverse of `to_dict`. Raises Animal4dError naming the first key that is unknown or of the wrong type."""
+    hints = get_type_hints(kind)
+    known = {f.name for f in fields(kind)}
+    values: dict[str, Any] = {}
+    for key, value in data.items():
+        if key not in known:
+            raise Animal4dError(f"{where}: unknown key '{key}'; known are {', '.join(sorted(known))}")
+        hint = hints[key]
+        if is_dataclass(hint) and isinstance(hint, type):
+            if not isinstance(value, dict):
+                raise Animal4dError(f"{where}.{key} must be a mapping, got {value!r}")
+            values[key] = from_dict(hint, value, f"{where}.{key}")
+        elif isinstance(value, list):
+            values[key] = tuple(value)
+        elif hint in (int, float) and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise Animal4dError(f"{where}.{key} must be a number, got {value!r}")
+        else:
+            values[key] = value
+    return kind(**values)
+
+
+def load_config(path: Path) -> Config:
+    """Config from a YAML file: a whole `config.yaml` of a run, or only the keys that differ from the defaults."""
+    try:
+        data = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = str(error).replace("\n", " ")
+        raise Animal4dError(f"{path}: cannot be read as YAML ({reason})") from error
+    if not isinstance(data, dict):
+        raise Animal4dError(f"{path}: expected a mapping of settings, see a run's config.yaml")
+    return from_dict(Config, data.get("config", data), str(path))
