@@ -1,0 +1,141 @@
+"""Numbers the vertices so that SMAL's well-known indices lie at the places they are known for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import reverse_cuthill_mckee
+
+from animal4d.body.builder.anatomy import head_point
+from animal4d.body.builder.skeleton import TAIL_TIP, joint_places
+from animal4d.body.builder.surface import N_CENTER, N_SIDE
+from animal4d.body.joint_names import JOINT_NAMES
+from animal4d.body.keypoints import BACK, BELLY, KEYPOINT_VERTICES, VERTEX_GROUPS
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a group goes: numbers for the plane of symmetry, and (left, right) pairs, None where any number does."""
+
+    target: Array
+    center: tuple[int, ...] = ()
+    pairs: tuple[tuple[int | None, int | None], ...] = ()
+
+
+def _joint(name: str) -> Array:
+    return joint_places()[JOINT_NAMES.index(name)]
+
+
+def _between(first: str, second: str, share: float) -> Array:
+    return (1 - share) * _joint(first) + share * _joint(second)
+
+
+def _two_sides(left: str, skip: tuple[int, ...] = ()) -> tuple[tuple[int | None, int | None], ...]:
+    """Pairs the numbers of a left and a right group in order; the longer one's rest gets partners of any number."""
+    lefts = [number for number in VERTEX_GROUPS[left] if number not in skip]
+    rights = [number for number in VERTEX_GROUPS[left.replace("left", "right")] if number not in skip]
+    longest = max(len(lefts), len(rights))
+    padded_left = [*lefts, *[None] * (longest - len(lefts))]
+    padded_right = [*rights, *[None] * (longest - len(rights))]
+    return tuple(zip(padded_left, padded_right, strict=True))
+
+
+def landmark_places() -> list[Places]:
+    """Single vertices first, then groups, each around its target in the rest pose."""
+    k = KEYPOINT_VERTICES
+    ear_tip = _joint("left_ear") + [-0.022, 0.046, 0.125]
+    both_elbow_and_wrist = 384  # The end of the forearm: it counts to the middle of the leg and to its low part.
+
+    def mid_body(height: float) -> Array:
+        return np.array([0.0, 0.0, height])
+
+    return [
+        Places(mid_body(0.165), center=(BACK,)),
+        Places(mid_body(-0.165), center=(BELLY,)),
+        Places(head_point(0.345, 0.0, 0.004), center=(k["nose_end"],)),
+        Places(head_point(0.285, 0.0, -0.080), center=(k["chin"],)),
+        Places(
+            _joint("neck") * [0.4, 1, 0.4] + _joint("head") * [0.6, 1, 0.6] + [0.06, 0, -0.09], center=(k["throat"],)
+        ),
+        Places(_joint("spine_6") + [0.02, 0.0, 0.10], center=(k["withers"],)),
+        Places(ear_tip, pairs=((k["left_ear_tip"], k["right_ear_tip"]),)),
+        Places(head_point(0.168, 0.060, 0.032), pairs=((k["left_eye"], k["right_eye"]),)),
+        Places(_joint("front_left_paw") + [0.070, 0.0, -0.025], pairs=((k["front_left_paw"], k["front_right_paw"]),)),
+        Places(_joint("back_left_paw") + [0.070, 0.0, -0.025], pairs=((k["back_left_paw"], k["back_right_paw"]),)),
+        Places(_between("front_left_elbow", "front_left_wrist", 0.85), pairs=((both_elbow_and_wrist, None),)),
+        Places(
+            head_point(0.165, 0.058, 0.032),
+            pairs=((1068, 2660), (1080, 3038), (1029, 3030), (1226, 2675), (645, 2567)),
+        ),
+        Places(head_point(0.310, 0.0, -0.048), center=(11, 5), pairs=((910, None),)),
+        Places(ear_tip + [0.010, -0.018, -0.055], pairs=_two_sides("left_ear")),
+        Places(
+            head_point(0.340, 0.0, 0.004),
+            center=(1870, 1879),
+            pairs=((1039, 2997), (1845, 3761), (1846, 3762), (1919, None)),
+        ),
+        Places(
+            _between("front_left_wrist", "front_left_paw", 0.5),
+            pairs=_two_sides("front_left_leg_low", (both_elbow_and_wrist,)),
+        ),
+        Places(_between("back_left_hock", "back_left_paw", 0.5), pairs=_two_sides("back_left_leg_low")),
+        Places(
+            _between("front_left_elbow", "front_left_wrist", 0.5),
+            pairs=_two_sides("front_left_leg_middle", (both_elbow_and_wrist,)),
+        ),
+        Places(_between("back_left_knee", "back_left_hock", 0.5), pairs=_two_sides("back_left_leg_middle")),
+        Places(
+            _between("front_left_shoulder", "front_left_elbow", 0.4) + [0, 0.05, 0],
+            pairs=_two_sides("front_left_leg_top"),
+        ),
+        Places(_between("back_left_hip", "back_left_knee", 0.4) + [0, 0.05, 0], pairs=_two_sides("back_left_leg_top")),
+        Places(_joint("tail_1"), center=(1811,), pairs=((63, 370), (194, 452), (52, 64))),
+        Places(_joint("tail_4"), center=(0, 1824), pairs=((464, 2429), (465, 2430), (726, 2690))),
+        Places(TAIL_TIP, center=(28, 24), pairs=((474, None), (475, None), (731, None))),
+        Places(
+            _joint("neck") + [0.06, 0.0, -0.11],
+            center=(45, 59, 60),
+            pairs=((114, None), (130, None), (186, None), (189, None), (878, None)),
+        ),
+        Places(
+            _joint("spine_6") + [0.02, 0.03, 0.06],
+            pairs=((190, 2164), (None, 2091), (None, 2037), (None, 2036), (None, 2160)),
+        ),
+        Places(
+            _between("neck", "head", 0.5) + [0, 0.06, 0.02],
+            pairs=((1158, 3116), (191, 2165), (133, None), (154, None), (339, None), (653, None)),
+        ),
+    ]
+
+
+def number_vertices(vertices: Array, faces: Array) -> Array:
+    """The number of each vertex of a mesh in the order [centre | left | right]."""
+    numbers = np.full(len(vertices), -1)
+    half = vertices[: N_CENTER + N_SIDE]
+    for places in landmark_places():
+        by_distance = np.argsort(np.linalg.norm(half - places.target, axis=1), kind="stable")
+        free = by_distance[numbers[by_distance] < 0]
+        center, left = free[free < N_CENTER], free[free >= N_CENTER]
+        numbers[center[: len(places.center)]] = places.center
+        for vertex, (left_number, right_number) in zip(left, places.pairs, strict=False):
+            # -2 keeps the place for this pair; the number follows with the others.
+            numbers[vertex] = -2 if left_number is None else left_number
+            numbers[vertex + N_SIDE] = -2 if right_number is None else right_number
+    unused = np.setdiff1d(np.arange(len(vertices)), numbers[numbers >= 0])
+    numbers[_open_places(numbers, half, faces)] = unused
+    return numbers
+
+
+def _open_places(numbers: Array, half: Array, faces: Array) -> Array:
+    """Vertices without a number: centre, left, right, neighbours near each other."""
+    inner = faces[(faces < len(half)).all(1)]
+    rows, columns = inner.T.ravel(), np.roll(inner, 1, axis=1).T.ravel()
+    graph = coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(half), len(half))).tocsr()
+    walk = reverse_cuthill_mckee(graph + graph.T, symmetric_mode=True)
+    center, left = walk[walk < N_CENTER], walk[walk >= N_CENTER]
+    order = np.concatenate([center, left, left + N_SIDE])
+    return order[numbers[order] < 0]
