@@ -7,13 +7,13 @@ import json
 import numpy as np
 import pytest
 import torch
-from export.gltf_reader import GltfReader
-from export.toy import toy_animal, toy_reconstruction
 
 from animal4d.errors import Animal4dError
 from animal4d.export.cameras import read_cameras, write_cameras
 from animal4d.export.glb import write_glb
 from animal4d.export.poses import write_poses
+from export.gltf_reader import GltfReader
+from export.toy import toy_animal, toy_reconstruction
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,8 @@ from torch import Tensor
 from animal4d.body.model import BodyModel
 from animal4d.clip import Clip
 from animal4d.fit.reconstruction import Reconstruction
-from animal4d.geometry.rasterize import Fragments, rasterize
+from animal4d.geometry.mesh import corners_of, face_normals, unique_edges
+from animal4d.geometry.rasterize import rasterize
 
 _FRAMES_PER_BLOCK = 8
 _ENOUGH = 2.0
@@ -76,22 +77,17 @@ def _observe(
     pixel_weight = (weight[frame, face] ** 2).double()
     colors = images[frame, row, column].double() / 255
     values = torch.cat((colors, torch.ones_like(colors[:, :1])), dim=1) * pixel_weight[:, None]
-    barycentrics = _barycentrics(fragments, frame, row, column)
+    barycentrics = fragments.barycentrics[frame, row, column].double()
     total = torch.zeros(model.n_vertices, 4, dtype=torch.float64)
     for corner in range(3):
         total.index_add_(0, model.faces[face, corner], values * barycentrics[:, corner, None])
     return total
 
 
-def _barycentrics(fragments: Fragments, frame: Tensor, row: Tensor, column: Tensor) -> Float[Tensor, "pixels 3"]:
-    return fragments.barycentrics[frame, row, column].double().clamp(0, 1)
-
-
 def _facing(vertices: Float[Tensor, "frames vertices 3"], faces: Tensor) -> Float[Tensor, "frames faces"]:
     """Cosine between each face's normal and the direction to the camera; zero for faces that look away."""
-    a, b, c = (vertices[:, faces[:, corner]] for corner in range(3))
-    normals = torch.nn.functional.normalize(torch.linalg.cross(b - a, c - a), dim=-1)
-    to_camera = -torch.nn.functional.normalize((a + b + c) / 3, dim=-1)
+    normals = torch.nn.functional.normalize(face_normals(vertices, faces), dim=-1)
+    to_camera = -torch.nn.functional.normalize(corners_of(vertices, faces).mean(-2), dim=-1)
     return (normals * to_camera).sum(-1).clamp_min(0)
 
 
@@ -113,19 +109,16 @@ def _complete(sums: np.ndarray, weights: np.ndarray, model: BodyModel) -> Float[
     lacking = np.clip(1 - weights / _ENOUGH, 0, 1) * _MIRROR_WEIGHT
     sums = sums + lacking[:, None] * sums[mirror]
     weights = weights + lacking * weights[mirror]
-    laplacian = _uniform_laplacian(model)
-    system = scipy.sparse.diags(weights + 1e-6) + _DIFFUSION * laplacian
+    system = scipy.sparse.diags(weights + 1e-6) + _DIFFUSION * _graph_laplacian(model)
     solve = scipy.sparse.linalg.factorized(system.tocsc())
     colors = np.stack([solve(sums[:, channel] + 1e-6 * mean[channel]) for channel in range(3)], axis=1)
     return torch.from_numpy(np.clip(colors, 0, 1).astype(np.float32))
 
 
-def _uniform_laplacian(model: BodyModel) -> scipy.sparse.csr_matrix:
+def _graph_laplacian(model: BodyModel) -> scipy.sparse.csr_matrix:
     """Degrees minus adjacency of the mesh."""
-    faces = model.faces.numpy()
-    ends = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    ends = np.concatenate((ends, ends[:, ::-1]))
+    first, second = unique_edges(model.faces).numpy().T
+    rows, columns = np.concatenate((first, second)), np.concatenate((second, first))
     shape = (model.n_vertices, model.n_vertices)
-    adjacency = scipy.sparse.csr_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=shape)
-    adjacency.data[:] = 1.0
-    return scipy.sparse.csr_matrix(scipy.sparse.csgraph.laplacian(adjacency))
+    adjacency = scipy.sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=shape)
+    return scipy.sparse.diags(np.asarray(adjacency.sum(axis=1)).ravel()) - adjacency

@@ -27,6 +27,7 @@ from animal4d.export.colors import linear_from_srgb
 from animal4d.export.gltf import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, GlbBuilder
 from animal4d.files.atomic import write_bytes
 from animal4d.fit.reconstruction import Reconstruction
+from animal4d.geometry.mesh import vertex_normals
 from animal4d.geometry.rotations import quaternion_from_matrix
 
 MAX_INFLUENCES = 4
@@ -199,19 +200,23 @@ def _mesh(builder: GlbBuilder, reconstruction: Reconstruction, shaped: ShapedBod
     vertices = shaped.vertices
     if model.recentre_vertices is not None:
         vertices = vertices - vertices[list(model.recentre_vertices)].mean(0)
-    positions = vectors_to_asset(vertices.numpy()).astype(np.float32)
-    faces = model.faces.numpy()
+    normals = vertex_normals(vertices, model.faces)
+    normals[normals.norm(dim=-1) < 0.5] = torch.tensor([0.0, 0.0, 1.0])  # without a face; glTF wants unit length
     weights, joints = _influences(model)
     attributes = {
-        "POSITION": builder.add(positions, ARRAY_BUFFER, bounds=True),
-        "NORMAL": builder.add(_vertex_normals(positions, faces), ARRAY_BUFFER),
+        "POSITION": builder.add(_in_asset_axes(vertices), ARRAY_BUFFER, bounds=True),
+        "NORMAL": builder.add(_in_asset_axes(normals), ARRAY_BUFFER),
         "COLOR_0": builder.add(_colors(reconstruction, model), ARRAY_BUFFER),
         "JOINTS_0": builder.add(joints, ARRAY_BUFFER),
         "WEIGHTS_0": builder.add(weights, ARRAY_BUFFER),
     }
     index_type = np.uint16 if model.n_vertices < 2**16 else np.uint32
-    indices = builder.add(faces.reshape(-1).astype(index_type), ELEMENT_ARRAY_BUFFER)
+    indices = builder.add(model.faces.flatten().numpy().astype(index_type), ELEMENT_ARRAY_BUFFER)
     return {"name": "animal", "primitives": [{"attributes": attributes, "indices": indices, "material": 0}]}
+
+
+def _in_asset_axes(vectors: torch.Tensor) -> NDArray[np.float32]:
+    return vectors_to_asset(vectors.numpy()).astype(np.float32)
 
 
 def _colors(reconstruction: Reconstruction, model: BodyModel) -> NDArray[np.float32]:
@@ -231,19 +236,6 @@ def _influences(model: BodyModel) -> tuple[NDArray[np.float32], NDArray[np.integ
     joints[weights == 0] = 0
     joint_type = np.uint8 if model.n_joints <= 2**8 else np.uint16
     return weights.astype(np.float32), joints.astype(joint_type)
-
-
-def _vertex_normals(vertices: Array, faces: NDArray[np.integer]) -> NDArray[np.float32]:
-    """Unit normals, the surrounding faces weighted by area."""
-    corners = vertices[faces].astype(np.float64)
-    face_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = np.zeros((len(vertices), 3))
-    for corner in range(3):
-        np.add.at(normals, faces[:, corner], face_normals)
-    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
-    lonely = lengths[:, 0] < 1e-20
-    normals[lonely], lengths[lonely] = (0.0, 1.0, 0.0), 1.0
-    return (normals / lengths).astype(np.float32)
 
 
 def _animation(
