@@ -27,8 +27,15 @@ _FURS: dict[str, tuple[float, float, float]] = {
     "white": (0.800, 0.770, 0.710),
 }
 """Linear RGB."""
-_DARK = ("black", "chocolate", "red", "sable", "grey")
-_LIGHT = ("golden", "cream", "white")
+_PALETTES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "uniform": (("black", "chocolate", "red", "grey"), ("golden", "cream", "white")),
+    "two_colour": (("black", "red", "sable", "grey", "chocolate"), ("golden", "cream", "white")),
+    "patches": (("black", "chocolate", "red", "sable"), ("white", "cream")),
+    "spots": (("black", "chocolate"), ("white", "golden")),
+    "stripes": (("black", "chocolate"), ("red", "golden")),
+    "brindle": (("black", "chocolate"), ("red", "sable", "golden")),
+}
+"""Dark and light furs that go together in a pattern."""
 _SKIN = (0.012, 0.010, 0.010)
 """Nose, lips and eyes."""
 
@@ -68,7 +75,8 @@ class Coat:
 
 
 def _uniform(coat: Coat, scaled: ndarray) -> ndarray:
-    return 0.15 + 0.1 * fractal_noise(scaled, 4.0, 2, coat.seed)
+    shade = coat.seed % 5 / 4
+    return shade + 0.1 * fractal_noise(scaled, 4.0, 2, coat.seed)
 
 
 def _two_colour(coat: Coat, scaled: ndarray) -> ndarray:
@@ -115,12 +123,14 @@ def make_coat(body: ShapedBody, pattern: str = "random", seed: int = 0) -> Coat:
         raise Animal4dError(f'unknown coat "{pattern}": choose random or one of {", ".join(COATS)}')
     rng = np.random.default_rng([seed, 7])
     drawn = str(rng.choice(COATS))
-    dark = np.array(_FURS[str(rng.choice(_DARK))]) * rng.uniform(0.9, 1.15, 3)
-    light = np.array(_FURS[str(rng.choice(_LIGHT))]) * rng.uniform(0.92, 1.08, 3)
+    pattern = drawn if pattern == "random" else pattern
+    darks, lights = _PALETTES[pattern]
+    dark = np.array(_FURS[str(rng.choice(darks))]) * rng.uniform(0.9, 1.15, 3)
+    light = np.array(_FURS[str(rng.choice(lights))]) * rng.uniform(0.92, 1.08, 3)
     rest = body.vertices.double().numpy()
     low = rest.min(axis=0)
     return Coat(
-        pattern=drawn if pattern == "random" else pattern,
+        pattern=pattern,
         dark=dark,
         light=np.clip(light, 0, 0.85),
         seed=int(rng.integers(1 << 20)),

@@ -95,7 +95,7 @@ GAITS: dict[str, Gait] = {
         duty=0.27,
         touchdown=(0.58, 0.48, 0.0, 0.10),
         excursion=0.66,
-        lift=0.26,
+        lift=0.20,
         bob=0.035,
         bobs_per_stride=1,
         bob_phase=0.93,
@@ -169,11 +169,10 @@ def animate(body: ShapedBody, motion: str, times: Float[ndarray, "frames"], seed
     legs = legs_of(body)
     stand = _standing(body, legs)
     if motion in GAITS:
-        plan = _gait_plan(GAITS[motion], stand, times, rng)
-    elif motion == "sit":
-        plan = _sit_plan(stand, times, rng)
-    else:
-        plan = _still_plan(stand, times, rng, look=motion == "look_around")
+        return _carry_out(body, legs, stand, _gait_plan(GAITS[motion], stand, times, rng))
+    plan = _still_plan(stand, times, rng, look=motion != "stand")
+    if motion == "sit":
+        return _sit(body, legs, stand, plan, times)
     return _carry_out(body, legs, stand, plan)
 
 
@@ -244,7 +243,7 @@ def _gait_plan(gait: Gait, stand: _Standing, times: Float[ndarray, "frames"], rn
     paws[..., 0] += np.array([0.06, 0.06, 0.03, 0.03]) * height
     paws[..., 1] = stand.paws[:, 1] * (0.8 if gait.spine_flex else 0.9)
     lift = gait.lift * height * _hump(swing, 0.85)
-    paws[..., 2] = lift * np.array([1.0, 1.0, 0.8, 0.8])
+    paws[..., 2] = lift * np.array([1.0, 1.0, 0.6, 0.6])
 
     def wave(times_per_stride: int, top: float) -> Float[ndarray, "frames"]:
         return np.cos(2 * np.pi * times_per_stride * (cycle - top))
@@ -273,7 +272,7 @@ def _gait_plan(gait: Gait, stand: _Standing, times: Float[ndarray, "frames"], rn
         head=np.stack((zero, -0.5 * gait.head_down - 0.5 * nod, 0.6 * gaze - 0.2 * sway), axis=1),
         tail=tail,
         paws=paws,
-        folds=_hump(swing, 0.72) * np.array([1.0, 1.0, 0.55, 0.55]) * min(1.0, gait.lift / 0.18),
+        folds=_hump(swing, 0.72) * np.array([1.0, 1.0, 0.35, 0.35]) * min(1.0, gait.lift / 0.18),
         lean=np.broadcast_to(np.array([0.7, 0.7, 0.9, 0.9]), (frames, 4)),
         flat=1.0 - _hump(swing, 0.9),
         stance=within < gait.duty,
@@ -299,7 +298,7 @@ def _still_plan(
     yaw = amount * 0.75 * _smooth_noise(times, rng, 0.38)
     tilt = amount * 0.25 * _smooth_noise(times, rng, 0.3)
     breath = 0.006 * height * np.sin(2 * np.pi * 0.6 * times)
-    shift = amount * 0.03 * height * _smooth_noise(times, rng, 0.22)
+    shift = amount * 0.02 * height * _smooth_noise(times, rng, 0.22)
     tail = np.zeros((frames, 7, 3))
     wag = 0.6 + 0.4 * np.sin(2 * np.pi * 0.3 * times + rng.uniform(0, 6))
     tail[..., 2] = amount * 0.16 * wag[:, None] * np.sin(2 * np.pi * (1.7 * times[:, None] - 0.06 * np.arange(7)))
@@ -308,8 +307,8 @@ def _still_plan(
     paws[..., :2] = stand.paws
     return _Plan(
         pelvis=np.stack((0.5 * shift, shift, breath - 0.025 * height), axis=1),
-        trunk=np.stack((zero, zero, 0.15 * yaw), axis=1),
-        spine=np.stack((zero, zero, 0.2 * yaw), axis=1),
+        trunk=np.stack((zero, zero, 0.06 * yaw), axis=1),
+        spine=np.stack((zero, zero, 0.14 * yaw), axis=1),
         neck=np.stack((0.1 * yaw, 0.6 * tilt, 0.5 * yaw), axis=1),
         head=np.stack((0.3 * tilt, 0.6 * tilt, 0.5 * yaw), axis=1),
         tail=tail,
@@ -321,9 +320,18 @@ def _still_plan(
     )
 
 
-def _sit_plan(stand: _Standing, times: Float[ndarray, "frames"], rng: np.random.Generator) -> _Plan:
+def _sit(body: ShapedBody, legs: tuple[Leg, ...], stand: _Standing, start: _Plan, times: ndarray) -> Motion:
+    """Sits as deep as the individual's rump and tail allow."""
+    for shallower in range(8):
+        motion = _carry_out(body, legs, stand, _sit_plan(stand, start, times, shallower))
+        lowest = float(body.with_pose(motion.joint_rotations, motion.translation).vertices[..., 2].min())
+        if lowest > -0.004 * stand.hip_height:
+            break
+    return motion
+
+
+def _sit_plan(stand: _Standing, start: _Plan, times: Float[ndarray, "frames"], shallower: int) -> _Plan:
     """Stands for a moment, then folds the hind legs while the front paws step back, and looks about."""
-    start = _still_plan(stand, times, rng, look=True)
     duration = max(float(times[-1] - times[0]), 1e-6)
     begin = times[0] + 0.12 * duration
     length = min(1.1, 0.55 * duration)
@@ -332,11 +340,11 @@ def _sit_plan(stand: _Standing, times: Float[ndarray, "frames"], rng: np.random.
     height = stand.hip_height
     half = 0.5 * stand.trunk_length
     # The hips come down onto the heels; the shoulders keep nearly their height.
-    steepest = float(np.arcsin(min(0.66 * height / (2 * half), 0.8)))
+    steepest = float(np.arcsin(min(0.58 * 0.92**shallower * height / (2 * half), 0.8)))
     incline = steepest * down
     pelvis = start.pelvis.copy()
     pelvis[:, 2] -= half * np.sin(incline) + 0.02 * height * down
-    pelvis[:, 0] += -half * (1 - np.cos(incline)) - 0.16 * height * down
+    pelvis[:, 0] += -half * (1 - np.cos(incline)) - 0.30 * height * down
     trunk = start.trunk * (1 - 0.6 * down[:, None])
     trunk[:, 1] -= incline
     spine = start.spine.copy()
@@ -346,7 +354,8 @@ def _sit_plan(stand: _Standing, times: Float[ndarray, "frames"], rng: np.random.
     head = start.head.copy()
     head[:, 1] += 0.30 * down
     tail = start.tail * (1 - 0.5 * down[:, None, None])
-    tail[..., 1] += down[:, None] * np.array([0.45, 0.0, -0.15, -0.1, -0.1, -0.05, 0.0])
+    tail[..., 1] += down[:, None] * np.array([0.30, 0.25, 0.15, 0.10, 0.0, 0.0, 0.0])
+    tail[:, :3, 1] += 0.06 * shallower * down[:, None]
     paws = start.paws.copy()
     steps = np.stack([_cycloid((progress - first) / 0.3) for first in (0.25, 0.6)], axis=1)
     paws[:, :2, 0] -= steps * (2 * half * (1 - np.cos(steepest)) + 0.02 * height)
@@ -355,7 +364,7 @@ def _sit_plan(stand: _Standing, times: Float[ndarray, "frames"], rng: np.random.
     paws[:, 2:, 1] *= 1 + 0.15 * down[:, None]
     folds = start.folds.copy()
     folds[:, :2] = 0.5 * humps
-    folds[:, 2:] = -0.95 * down[:, None]
+    folds[:, 2:] = -0.80 * down[:, None]
     flat = start.flat.copy()
     stance = start.stance.copy()
     stance[:, :2] = humps < 1e-3
@@ -428,7 +437,7 @@ def _metapodial_angle(
 ) -> Float[ndarray, "frames"]:
     """The last bone leans with the leg and folds back in the swing."""
     swing = bone_angle(targets - origins) - bone_angle(leg.bones.sum(0))
-    full_fold = 1.15 if leg.is_front else 1.05
+    full_fold = 0.85 if leg.is_front else 1.05
     return leg.rest_angles[2] + plan.lean[:, i] * swing + full_fold * plan.folds[:, i]
 
 

@@ -75,7 +75,7 @@ def _shades(rng: np.random.Generator, faces: ndarray, color: ndarray, spread: fl
 
 
 def rock(rng: np.random.Generator, color: ndarray, size: float) -> Prop:
-    vertices, faces = _blob(rng, size * rng.uniform([0.7, 0.6, 0.35], [1.2, 1.0, 0.7]), 0.35)
+    vertices, faces = _blob(rng, size * rng.uniform([0.7, 0.6, 0.35], [1.2, 1.0, 0.7]), 0.35, 3 if size > 0.3 else 2)
     grey = color * rng.uniform(0.7, 1.2)
     return Prop(vertices + [0, 0, 0.25 * size], faces, _shades(rng, faces, grey, 0.1))
 

@@ -188,12 +188,7 @@ def _frame(
         1 - shadow.on_surface(points[is_animal]),
     )
     prop = ~is_animal
-    texture = fractal_noise(points[prop], 9.0, 3, scenery.seed + 60)
-    albedo = scenery.props.colors[face[prop]] * np.exp(0.6 * texture)[:, None]
-    facing = np.where(((eye - points[prop]) * normal[prop]).sum(1, keepdims=True) < 0, -1.0, 1.0)
-    # The foot of a thing gets less light from the sky.
-    open_sky = 0.55 + 0.45 * smoothstep(0.0, 0.35, points[prop, 2])
-    color[prop] = _light(albedo, normal[prop] * facing, None, scenery.sun, np.ones(len(albedo))) * open_sky[:, None]
+    color[prop] = _prop_color(face[prop], points[prop], normal[prop], static, scenery, eye)
 
     picture = np.zeros((*fine.image_size, 3), np.float32)
     picture[covered] = color
@@ -201,6 +196,28 @@ def _frame(
     picture = picture.reshape(height, k, width, k, 3).mean(axis=(1, 3))
     share = covered.reshape(height, k, width, k).mean(axis=(1, 3), dtype=np.float32)
     return picture + background * (1 - share[..., None])
+
+
+def _prop_color(
+    face: Int[ndarray, "points"],
+    points: Float[ndarray, "points 3"],
+    normal: Float[ndarray, "points 3"],
+    static: _Mesh,
+    scenery: Scenery,
+    eye: Float[ndarray, "3"],
+) -> Float[ndarray, "points 3"]:
+    """Radiance of the things that stand about: leaves and grain are noise in the world."""
+    grain = fractal_noise(points, 10.0, 3, scenery.seed + 60)
+    bumps = [fractal_noise(points, 8.0, 2, scenery.seed + 61 + axis) for axis in range(3)]
+    normal = normal + 0.9 * np.stack(bumps, axis=1)
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
+    # Blades are seen from both sides; which one, the face itself tells, not the smoothed normal.
+    outward = _face_normals(static)[face]
+    normal = np.where(((eye - points) * outward).sum(1, keepdims=True) < 0, -normal, normal)
+    albedo = scenery.props.colors[face] * np.exp(0.7 * grain)[:, None]
+    # The foot of a thing gets less light from the sky.
+    open_sky = 0.55 + 0.45 * smoothstep(0.0, 0.35, points[:, 2])
+    return _light(albedo, normal, None, scenery.sun, np.ones(len(albedo))) * open_sky[:, None]
 
 
 def _face_normals(mesh: _Mesh) -> Float[ndarray, "faces 3"]:

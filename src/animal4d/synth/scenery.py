@@ -110,11 +110,13 @@ class Scenery:
         color = color * (1 - medium) + third * medium
         fine = fractal_noise(flat, 9.0, 3, self.seed + 20, footprint)
         color = color * np.exp(0.75 * fine)[:, None]
-        for cell, density, number in ((0.55, 0.5, 31), (0.16, 0.35, 32)):
+        ragged = 0.25 * fine
+        for cell, density, number in ((0.34, 0.30, 31), (0.12, 0.35, 32)):
             distance, identity = speckles(places, cell, density, self.seed + number)
+            distance = distance * (1 + ragged)
             # A speckle smaller than the pixel fades into the ground.
             share = np.clip(1.5 - footprint / (0.2 * cell), 0.0, 1.0) * (1 - smoothstep(0.75, 1.05, distance))
-            tone = speckle * (0.45 + 0.9 * identity)[:, None]
+            tone = speckle * (0.40 + 0.6 * identity)[:, None]
             color = color * (1 - share[:, None]) + tone * share[:, None]
         return color
 
