@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from animal4d.export.colors import linear_from_srgb, srgb_from_linear, vertex_colors
-from animal4d.export.overlay import write_contact_sheet, write_overlay
 from animal4d.export.render import MeshView
+from animal4d.export.video import write_contact_sheet, write_overlay
 from animal4d.geometry.rasterize import interpolate, rasterize, visible_vertices
 from export.toy import IMAGE_SIZE, toy_animal, toy_clip, toy_reconstruction
 

@@ -1,35 +1,110 @@
-"""Video files, frame by frame: H.264 where FFmpeg has it, MPEG-4 otherwise."""
+"""overlay.mp4 and overlay.png: input, mesh over input, textured and turntable view side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from fractions import Fraction
+from collections.abc import Iterator
 from pathlib import Path
 
-import av
+import cv2
 import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
+from PIL import Image as PillowImage
+from PIL import ImageDraw, ImageFont
 
+from animal4d.body.model import BodyModel
+from animal4d.clip import Clip
+from animal4d.export.encoder import write_video
+from animal4d.export.render import Image, MeshView
+from animal4d.export.turntable import Turntable
 from animal4d.files.atomic import atomic_path
+from animal4d.fit.reconstruction import Reconstruction
 
-_CODECS = (
-    {"name": "libx264", "options": {"crf": "18", "preset": "veryfast"}},
-    {"name": "mpeg4", "options": {"q": "3"}},
-)
+PANE = 320
+"""Side of a pane in pixels."""
+_CAPTIONS = ("input", "mesh over input", "textured", "turntable")
+_MARGIN, _GAP, _CAPTION = 12, 8, 24
+_PAPER = (250, 250, 250)
+_INK, _FAINT_INK = (60, 60, 64), (140, 140, 146)
+_NEUTRAL = np.array([0.925, 0.925, 0.92], np.float32)
+_OPACITY = 0.88
+"""Of the mesh over the input."""
 
 
-def write_video(path: Path, frames: Iterable[UInt8[ndarray, "height width 3"]], fps: float) -> None:
-    """Write an .mp4 that every player reads (yuv420p). Frames are taken one at a time and must be of even size."""
-    codec = next(codec for codec in _CODECS if codec["name"] in av.codecs_available)
-    with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
-        stream = None
-        for frame in frames:
-            if stream is None:
-                rate = Fraction(fps).limit_denominator(1001)
-                stream = container.add_stream(codec["name"], rate=rate, options=codec["options"])
-                stream.height, stream.width = frame.shape[:2]
-                stream.pix_fmt = "yuv420p"
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
-        if stream is not None:
-            container.mux(stream.encode())
+def write_overlay(reconstruction: Reconstruction, model: BodyModel, clip: Clip, path: Path, pane: int = PANE) -> None:
+    """The video that shows how good a fit is. Drawn and encoded frame by frame, so memory does not grow with length."""
+    drawer = _Drawer(reconstruction, model, clip, pane)
+    write_video(path, drawer.all_frames(), reconstruction.fps)
+
+
+def write_contact_sheet(
+    reconstruction: Reconstruction, model: BodyModel, clip: Clip, path: Path, rows: int = 5, pane: int = 240
+) -> None:
+    """A still of the same four panes in up to `rows` frames spread over the clip."""
+    drawer = _Drawer(reconstruction, model, clip, pane)
+    chosen = np.unique(np.linspace(0, len(reconstruction) - 1, rows).round().astype(int))
+    strips = [drawer.strip(int(frame), captions=index == 0) for index, frame in enumerate(chosen)]
+    with atomic_path(path) as temporary:
+        PillowImage.fromarray(np.concatenate(strips)).save(temporary)
+
+
+class _Drawer:
+    """Draws strips of four panes."""
+
+    def __init__(self, reconstruction: Reconstruction, model: BodyModel, clip: Clip, pane: int) -> None:
+        if len(reconstruction) != len(clip):
+            raise ValueError(f"the reconstruction has {len(reconstruction)} frames, the clip {len(clip)}")
+        self._reconstruction = reconstruction.to("cpu")
+        self._model = model.to("cpu")
+        self._clip = clip
+        self._pane = pane - pane % 2
+        self._turntable = Turntable(self._reconstruction, self._model, self._pane)
+        self._font = ImageFont.load_default(size=13)
+
+    def all_frames(self) -> Iterator[UInt8[ndarray, "height width 3"]]:
+        for frame in range(len(self._clip)):
+            yield self.strip(frame)
+
+    def strip(self, frame: int, captions: bool = True) -> UInt8[ndarray, "height width 3"]:
+        panes = self.panes(frame)
+        top = _CAPTION if captions else 0
+        width = 2 * _MARGIN + len(panes) * self._pane + (len(panes) - 1) * _GAP
+        canvas = np.full((_GAP + top + self._pane + _GAP, width, 3), _PAPER, np.uint8)
+        places = [_MARGIN + index * (self._pane + _GAP) for index in range(len(panes))]
+        for place, image in zip(places, panes, strict=True):
+            canvas[_GAP + top :, place : place + self._pane][: self._pane] = (image * 255 + 0.5).clip(0, 255)
+        picture = PillowImage.fromarray(canvas)
+        draw = ImageDraw.Draw(picture)
+        if captions:
+            for place, caption in zip(places, _CAPTIONS, strict=True):
+                draw.text((place + 1, _GAP + 1), caption, font=self._font, fill=_INK)
+        self._write_frame_number(draw, frame, captions, places[0] + self._pane)
+        return np.asarray(picture)
+
+    def panes(self, frame: int) -> list[Image]:
+        """The four pictures, sRGB in [0, 1]."""
+        reconstruction, pane = self._reconstruction, self._pane
+        camera = reconstruction.cameras[[frame]].resized((pane, pane))
+        vertices = reconstruction.posed(self._model, [frame]).vertices[0]
+        source = self._clip.frames[frame].cpu().numpy()
+        footage = cv2.resize(source, (pane, pane), interpolation=cv2.INTER_CUBIC).astype(np.float32) / 255
+        view = MeshView(vertices, self._model.faces, camera)
+        clay = view.draw()
+        colors = reconstruction.vertex_colors
+        textured = clay if colors is None else view.draw(colors, shading=0.15)
+        neutral = np.broadcast_to(_NEUTRAL, footage.shape)
+        return [footage, clay.over(footage, _OPACITY), textured.over(neutral), self._turntable.draw(frame)]
+
+    def _write_frame_number(self, draw: ImageDraw.ImageDraw, frame: int, captions: bool, right: int) -> None:
+        number = int(self._reconstruction.frame_numbers[frame])
+        if captions:
+            draw.text((right, _GAP + 1), f"frame {number}", font=self._font, fill=_FAINT_INK, anchor="ra")
+        else:
+            draw.text(
+                (_MARGIN + 6, _GAP + 4),
+                f"frame {number}",
+                font=self._font,
+                fill="white",
+                stroke_width=1,
+                stroke_fill=_INK,
+            )

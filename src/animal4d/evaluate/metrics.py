@@ -1,0 +1,121 @@
+"""metrics.json: everything that can be measured of a reconstruction, per frame and mean, by parts of the clip.
+
+Every metric is a mapping with `unit`, `mean`, one mean per part of the split (`train`, `validation`, `test`) and
+`per_frame` (null where a frame cannot be measured). What cannot be had at all has a null mean and a `reason`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from animal4d.body.model import BodyModel
+from animal4d.clip import Clip
+from animal4d.evaluate import image
+from animal4d.evaluate.entries import Metric, Splits, missing, per_frame_metric, summary_metric
+from animal4d.evaluate.keypoints import Keypoints2D, keypoint_errors, load_keypoints
+from animal4d.evaluate.spatial import jitter_metric, spatial_metrics
+from animal4d.evaluate.truth import Truth, load_truth
+from animal4d.fit.reconstruction import Reconstruction
+from animal4d.geometry.rasterize import interpolate, rasterize
+
+PCK_THRESHOLDS = (0.2, 0.1)
+_FRAMES_PER_BLOCK = 16
+_NO_LPIPS = "its network's weights (VGG) are not part of this installation"
+
+
+def evaluate(
+    reconstruction: Reconstruction,
+    model: BodyModel,
+    clip: Clip,
+    truth: Truth | Path | None = None,
+    keypoints: Keypoints2D | Path | None = None,
+    splits: Splits | None = None,
+) -> dict[str, Any]:
+    """All metrics, ready for JSON. `splits` names positions in the clip, e.g. {"train": [0, 1], "test": [2]}.
+
+    Colours are judged as the reconstruction has them: make them of the training frames where held-out frames are to
+    judge them.
+    """
+    reconstruction, model = reconstruction.to("cpu"), model.to("cpu")
+    splits = splits or {}
+    if isinstance(truth, Path):
+        truth = load_truth(truth, clip.frame_numbers)
+    if isinstance(keypoints, Path):
+        keypoints = load_keypoints(keypoints, clip.crop.original_size)
+    numbers = clip.frame_numbers.tolist()
+    with torch.no_grad():
+        return {
+            "frames": numbers,
+            "splits": {name: [numbers[frame] for frame in frames] for name, frames in splits.items()},
+            **_image_metrics(reconstruction, model, clip, splits),
+            **spatial_metrics(reconstruction, model, clip, truth, splits),
+            **_keypoint_metrics(reconstruction, model, clip, keypoints, splits),
+            "jitter": jitter_metric(reconstruction, model, splits),
+        }
+
+
+def _image_metrics(reconstruction: Reconstruction, model: BodyModel, clip: Clip, splits: Splits) -> dict[str, Metric]:
+    """Silhouettes and pictures in working resolution, in the frames with a usable mask."""
+    names = ("iou", "psnr", "psnrm", "ssim")
+    usable = clip.mask_valid.nonzero().flatten()
+    if not len(usable):
+        metrics = dict.fromkeys((*names, "iou_w5"), missing("no frame has a usable mask"))
+        return {**metrics, "lpips": missing(_NO_LPIPS)}
+    values = {name: torch.full((len(clip),), torch.nan) for name in names}
+    for block in usable.split(_FRAMES_PER_BLOCK):
+        for name, measured in _compare_images(reconstruction, model, clip, block).items():
+            values[name][block] = measured
+    metrics = {
+        "iou": per_frame_metric(values["iou"], "share", splits),
+        "iou_w5": summary_metric(values["iou"], "share", splits, image.mean_of_worst),
+    }
+    for name, unit in (("psnr", "dB"), ("psnrm", "dB"), ("ssim", "share")):
+        colored = reconstruction.vertex_colors is not None
+        metrics[name] = (
+            per_frame_metric(values[name], unit, splits) if colored else missing("the reconstruction has no colours")
+        )
+    return {**metrics, "lpips": missing(_NO_LPIPS)}
+
+
+def _compare_images(reconstruction: Reconstruction, model: BodyModel, clip: Clip, block: Tensor) -> dict[str, Tensor]:
+    cameras = reconstruction.cameras[block]
+    vertices = cameras.transform(reconstruction.posed(model, block).vertices)
+    fragments = rasterize(vertices, model.faces, cameras.intrinsics, cameras.image_size)
+    mask = clip.masks[block].cpu() > 0.5
+    result = {"iou": image.intersection_over_union(fragments.covered, mask)}
+    if reconstruction.vertex_colors is None:
+        return result
+    # The background is black in both pictures, as published.
+    drawn = interpolate(fragments, model.faces, reconstruction.vertex_colors[None])
+    filmed = clip.frames[block].cpu().float() / 255 * mask[..., None]
+    return result | {
+        "psnr": image.psnr(drawn, filmed),
+        "psnrm": image.psnr(drawn, filmed, mask),
+        "ssim": image.ssim(drawn, filmed),
+    }
+
+
+def _keypoint_metrics(
+    reconstruction: Reconstruction, model: BodyModel, clip: Clip, keypoints: Keypoints2D | None, splits: Splits
+) -> dict[str, Metric]:
+    """Share of the visible annotated points within a threshold, counted over points, not frames."""
+    names = {threshold: f"pck_{threshold:g}" for threshold in PCK_THRESHOLDS}
+    if keypoints is None:
+        return {name: missing("no keypoints were given") for name in names.values()}
+    errors = keypoint_errors(reconstruction, model, clip, keypoints)
+    if not errors.frames:
+        return {name: missing("no annotated frame is among the frames with a usable mask") for name in names.values()}
+    metrics: dict[str, Metric] = {}
+    for threshold, name in names.items():
+        correct = torch.full((len(clip), len(errors.names)), torch.nan)
+        correct[list(errors.frames)] = errors.correct(threshold)
+        metric = summary_metric(correct, "share", splits, lambda known: float(known.mean()))
+        metric["per_frame"] = per_frame_metric(correct.nanmean(1), "share", {})["per_frame"]
+        per_keypoint = per_frame_metric(correct.nanmean(0), "share", {})["per_frame"]
+        metric["per_keypoint"] = dict(zip(errors.names, per_keypoint, strict=True))
+        metrics[name] = metric
+    return metrics
