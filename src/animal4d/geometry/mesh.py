@@ -155,11 +155,12 @@ class SurfacePoints:
         """Places of the points (or any other attribute) on posed meshes. The points are the same in every frame, or
         each frame has its own."""
         corners = faces[self.face_index]
-        if corners.ndim == 3:
-            frame = torch.arange(len(vertices), device=faces.device)
-            at_corners = vertices[frame[:, None, None], corners]
-        else:
-            at_corners = corners_of(vertices, corners)
+        if corners.ndim == 2:
+            return (self.barycentrics[..., None] * corners_of(vertices, corners)).sum(-2)
+        n_frames, n_vertices = vertices.shape[:2]
+        first = n_vertices * torch.arange(n_frames, device=faces.device)
+        flat = (corners + first[:, None, None]).flatten()
+        at_corners = vertices.flatten(0, 1).index_select(0, flat).view(*corners.shape, vertices.shape[-1])
         return (self.barycentrics[..., None] * at_corners).sum(-2)
 
 
