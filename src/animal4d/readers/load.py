@@ -18,8 +18,9 @@ from animal4d.files.paths import IMAGE_SUFFIXES
 from animal4d.readers.cameras import guess_intrinsics, read_cameras
 from animal4d.readers.crop import Box, crop_track, cut_image, cut_mask, mask_box
 from animal4d.readers.folder import FolderSource
+from animal4d.readers.grabcut import grabcut_masks
 from animal4d.readers.masks import MaskSource, open_masks
-from animal4d.readers.source import FrameSource, Progress, Selection
+from animal4d.readers.source import FrameSource, Progress, Selection, numbers_in_words
 from animal4d.readers.video import VideoSource
 
 _LEAST_PIXELS = 16
@@ -126,6 +127,8 @@ def _open_mask_source(
     if masks is not None:
         notes = ["--box is not used, since there are masks"] if box is not None else []
         return open_masks(masks, frames, selection.numbers), notes
+    if box is not None:
+        return grabcut_masks(frames, selection, box, progress), []
     raise Animal4dError(
         f"{frames.path} comes without masks: give them by --masks, or the animal's place in the first frame by "
         "--box x,y,width,height"
@@ -155,7 +158,7 @@ def _measure_masks(
         raise Animal4dError(f"no frame has a usable mask ({masks.description}): all masks {reason}")
     for kind, what in ((absent, "is missing"), (empty, "is empty"), (full, "fills the frame")):
         if kind:
-            notes.append(f"the mask {what} in {_numbers_in_words(kind)}: no silhouette is used there")
+            notes.append(f"the mask {what} in {numbers_in_words(kind)}: no silhouette is used there")
     return boxes
 
 
@@ -181,18 +184,6 @@ def _cut(
         if progress is not None:
             progress("reading frames", index + 1, count)
     return torch.from_numpy(images), torch.from_numpy(working_masks)
-
-
-def _numbers_in_words(numbers: Sequence[int]) -> str:
-    """`frame 3`, or `frames 3-7, 12` with runs joined and long lists cut short."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1] = [runs[-1][0], number]
-        else:
-            runs.append([number])
-    shown = ", ".join("-".join(map(str, run)) for run in runs[:8]) + (", ..." if len(runs) > 8 else "")
-    return f"{'frame' if len(numbers) == 1 else f'{len(numbers)} frames:'} {shown}"
 
 
 def _name(path: Path) -> str:

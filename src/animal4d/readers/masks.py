@@ -31,10 +31,6 @@ class MaskSource(Protocol):
 
     def read(self) -> Iterator[Mask | None]: ...
 
-    def describe(self, index: int) -> str:
-        """What to call the mask of the chosen frame with this index."""
-        ...
-
 
 class MaskFiles:
     """Pictures of masks, one per frame or fewer."""
@@ -49,9 +45,6 @@ class MaskFiles:
     def read(self) -> Iterator[Mask | None]:
         for file in self.files:
             yield None if file is None else self._read(file)
-
-    def describe(self, index: int) -> str:
-        return str(self.files[index])
 
     def _read(self, file: Path) -> Mask:
         values, peak = read_mask_values(file)
@@ -80,9 +73,6 @@ class MaskVideo:
     def read(self) -> Iterator[Mask | None]:
         for image in self._source.read(self._numbers):
             yield np.divide(image.max(axis=-1), 255, dtype=np.float32)
-
-    def describe(self, index: int) -> str:
-        return f"{self._source.path}, frame {self._numbers[index]}"
 
 
 def open_masks(path: Path, source: FrameSource, numbers: Sequence[int]) -> MaskSource:

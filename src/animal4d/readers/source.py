@@ -71,3 +71,15 @@ def frame_range(start: int, stop: int | None, stride: int, max_frames: int | Non
     if max_frames is not None:
         bounds.append(start + stride * (max_frames - 1) + 1)
     return range(start, min(bounds) if bounds else 1 << 60, stride)
+
+
+def numbers_in_words(numbers: Sequence[int]) -> str:
+    """`frame 3`, or `frames 3-7, 12` with runs joined and long lists cut short."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1] = [runs[-1][0], number]
+        else:
+            runs.append([number])
+    shown = ", ".join("-".join(map(str, run)) for run in runs[:8]) + (", ..." if len(runs) > 8 else "")
+    return f"{'frame' if len(numbers) == 1 else f'{len(numbers)} frames:'} {shown}"
