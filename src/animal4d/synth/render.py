@@ -113,9 +113,12 @@ class _ShadowMap:
         return _ShadowMap(light, depth, soft)
 
     def _texels(self, points: Float[ndarray, "points 3"]) -> tuple[ndarray, ndarray]:
-        in_light = self.light.transform(torch.tensor(points[None], dtype=torch.float32))
-        pixels = self.light.project(torch.tensor(points[None], dtype=torch.float32))[0].numpy() - 0.5
-        return np.ascontiguousarray(pixels, dtype=np.float32), in_light[0, :, 2].numpy()
+        world_to_light = self.light.world_to_camera[0].numpy()
+        in_light = points.astype(np.float32) @ world_to_light[:3, :3].T + world_to_light[:3, 3]
+        focal, centre = float(self.light.intrinsics[0, 0, 0]), float(self.light.intrinsics[0, 0, 2])
+        depth = in_light[:, 2]
+        # Places behind the sun are given no shadow by a texel that is far outside.
+        return in_light[:, :2] * (focal / np.maximum(depth, 1.0))[:, None] + (centre - 0.5), depth
 
     def on_ground(self, points: Float[ndarray, "points 3"]) -> Float[ndarray, "points"]:
         """Share of the sun that is hidden from places on the ground."""
@@ -192,10 +195,14 @@ def _frame(
 
     picture = np.zeros((*fine.image_size, 3), np.float32)
     picture[covered] = color
+    return _averaged(picture) + background * (1 - _averaged(covered.astype(np.float32))[..., None])
+
+
+def _averaged(fine: Float[ndarray, "rows columns *channels"]) -> Float[ndarray, "height width *channels"]:
+    """Mean over the fine pixels of every pixel."""
     k = _SUPERSAMPLING
-    picture = picture.reshape(height, k, width, k, 3).mean(axis=(1, 3))
-    share = covered.reshape(height, k, width, k).mean(axis=(1, 3), dtype=np.float32)
-    return picture + background * (1 - share[..., None])
+    total = sum(fine[row::k, column::k] for row in range(k) for column in range(k))
+    return np.asarray(total, np.float32) / (k * k)
 
 
 def _prop_color(
