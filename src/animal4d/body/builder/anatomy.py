@@ -15,18 +15,30 @@ from animal4d.body.builder.skeleton import GROUND, TAIL_TIP, joint_places
 from animal4d.body.joint_names import JOINT_NAMES
 
 Point = Sequence[float]
-MOUTH_OPENING = np.radians(24.0)
+MOUTH_OPENING = np.radians(20.0)
 """How far the jaw hangs open while the surface is made."""
+MOUTH_CLOSING = MOUTH_OPENING + np.radians(3.5)
+"""How far it is turned shut afterwards: a little more, as its weights fade towards the hinge."""
 
-HEAD_START = np.array([0.487, 0.0, 0.368])
-HEAD_END = np.array([0.815, 0.0, 0.305])
+EAR_REACH = np.array([-0.018, 0.056, 0.112])
+"""From the joint of the left ear to its tip."""
+
+HEAD_SIZE = 1.07
+"""Of all lengths of the head, about its start."""
+HEAD_START = np.array([0.470, 0.0, 0.368])
+HEAD_END = np.array([0.817, 0.0, 0.296])
 
 
 def head_point(along: float, lateral: float, height: float) -> np.ndarray:
     """A place in the head's own axes: distance from the back of the skull, sideways, above the axis."""
     forward = (HEAD_END - HEAD_START) / np.linalg.norm(HEAD_END - HEAD_START)
     up = np.array([-forward[2], 0.0, forward[0]])
-    return HEAD_START + along * forward + height * up + np.array([0.0, lateral, 0.0])
+    return HEAD_START + HEAD_SIZE * (along * forward + height * up + np.array([0.0, lateral, 0.0]))
+
+
+def _head_sized(numbers: Sequence[Sequence[float]]) -> list[list[float]]:
+    """A table of lengths, given for a head of unit size."""
+    return (HEAD_SIZE * np.asarray(numbers)).tolist()
 
 
 def rotate_about_jaw(points: np.ndarray, angle: float) -> np.ndarray:
@@ -44,83 +56,86 @@ def _joint(name: str) -> np.ndarray:
 def _torso() -> list[Primitive]:
     stations = [
         # x, half width, top, bottom
-        (-0.500, 0.052, 0.095, 0.000),
-        (-0.440, 0.082, 0.136, -0.035),
-        (-0.360, 0.100, 0.158, -0.070),
-        (-0.250, 0.104, 0.166, -0.098),
-        (-0.120, 0.112, 0.165, -0.124),
+        (-0.500, 0.048, 0.090, 0.010),
+        (-0.440, 0.080, 0.134, -0.030),
+        (-0.360, 0.097, 0.156, -0.062),
+        (-0.250, 0.095, 0.166, -0.086),
+        (-0.120, 0.106, 0.166, -0.116),
         (0.000, 0.124, 0.163, -0.160),
-        (0.120, 0.131, 0.170, -0.196),
-        (0.230, 0.126, 0.184, -0.214),
-        (0.310, 0.112, 0.172, -0.198),
-        (0.380, 0.092, 0.120, -0.140),
-        (0.430, 0.062, 0.050, -0.060),
+        (0.120, 0.132, 0.168, -0.200),
+        (0.230, 0.127, 0.180, -0.218),
+        (0.310, 0.113, 0.172, -0.200),
+        (0.380, 0.092, 0.125, -0.145),
+        (0.425, 0.064, 0.060, -0.070),
     ]
     return [Loft((0, 0, 0), (1, 0, 0), stations, caps=(0.04, 0.05), power=2.15)]
 
 
 def _neck_and_head() -> tuple[list[Primitive], list[Primitive]]:
     neck = [
-        (0.00, 0.088, 0.120, -0.160),
-        (0.10, 0.086, 0.100, -0.135),
-        (0.20, 0.079, 0.086, -0.106),
-        (0.30, 0.072, 0.074, -0.086),
-        (0.38, 0.064, 0.062, -0.070),
+        # along, half width, top, bottom
+        (0.00, 0.096, 0.124, -0.175),
+        (0.10, 0.096, 0.108, -0.156),
+        (0.20, 0.091, 0.099, -0.130),
+        (0.30, 0.085, 0.090, -0.108),
+        (0.38, 0.076, 0.070, -0.086),
     ]
     skull = [
-        (0.000, 0.066, 0.060, -0.070),
-        (0.050, 0.084, 0.076, -0.080),
-        (0.100, 0.084, 0.080, -0.070),
-        (0.140, 0.072, 0.070, -0.046),
-        (0.172, 0.057, 0.046, -0.036),
-        (0.200, 0.050, 0.031, -0.036),
-        (0.245, 0.047, 0.025, -0.038),
-        (0.295, 0.042, 0.021, -0.036),
-        (0.328, 0.034, 0.015, -0.031),
+        # along, half width, top, bottom
+        (0.000, 0.068, 0.064, -0.080),
+        (0.050, 0.088, 0.082, -0.092),
+        (0.100, 0.090, 0.087, -0.084),
+        (0.138, 0.079, 0.075, -0.062),
+        (0.168, 0.064, 0.051, -0.056),
+        (0.196, 0.057, 0.037, -0.055),
+        (0.240, 0.052, 0.031, -0.054),
+        (0.285, 0.047, 0.027, -0.052),
+        (0.328, 0.039, 0.021, -0.046),
     ]
     neck_shapes: list[Primitive] = [
         Loft((0.265, 0, 0.055), (0.545, 0, 0.365), neck, up=(-1, 0, 1), caps=(0.10, 0.05), blend=0.10),
     ]
     head_shapes: list[Primitive] = [
-        Loft(HEAD_START, HEAD_END, skull, caps=(0.06, 0.025), power=2.3, blend=0.05),
-        Ellipsoid(head_point(0.085, 0.050, -0.030), (0.065, 0.038, 0.050), blend=0.04),
-        Ellipsoid(head_point(0.142, 0.040, 0.052), (0.032, 0.022, 0.018), blend=0.025),
-        Ellipsoid(head_point(0.176, 0.054, 0.030), (0.018, 0.013, 0.014), blend=0.014, carve=True),
-        Ellipsoid(head_point(0.162, 0.047, 0.031), (0.016, 0.014, 0.015), blend=0.006),
-        Ellipsoid(head_point(0.322, 0.0, 0.006), (0.018, 0.023, 0.017), blend=0.012),
-        Ellipsoid(head_point(0.285, 0.026, -0.020), (0.042, 0.019, 0.022), blend=0.014),
+        Loft(HEAD_START, HEAD_END, _head_sized(skull), caps=(0.06, 0.024), power=2.5, blend=0.075),
+        # Cheek, brow, eye socket, eye, lip and nose.
+        Ellipsoid(head_point(0.090, 0.052, -0.036), (0.0749, 0.0428, 0.0578), blend=0.05),
+        Ellipsoid(head_point(0.138, 0.038, 0.052), (0.0345, 0.0270, 0.0160), blend=0.050),
+        Ellipsoid(head_point(0.178, 0.060, 0.030), (0.024, 0.014, 0.017), blend=0.024, carve=True),
+        Ellipsoid(head_point(0.162, 0.050, 0.032), (0.0190, 0.0150, 0.0160), blend=0.010),
+        Ellipsoid(head_point(0.282, 0.026, -0.030), (0.050, 0.0245, 0.028), blend=0.02),
+        Ellipsoid(head_point(0.323, 0.0, 0.011), (0.020, 0.027, 0.018), blend=0.012),
     ]
     return neck_shapes, head_shapes
 
 
 def _jaw() -> list[Primitive]:
     closed = [
-        (0.060, 0.050, -0.050, -0.088),
-        (0.120, 0.046, -0.048, -0.088),
-        (0.190, 0.038, -0.044, -0.077),
-        (0.250, 0.033, -0.042, -0.069),
-        (0.298, 0.027, -0.042, -0.062),
+        # along, half width, top, bottom
+        (0.060, 0.055, -0.054, -0.102),
+        (0.120, 0.052, -0.051, -0.106),
+        (0.185, 0.045, -0.050, -0.105),
+        (0.245, 0.040, -0.050, -0.099),
+        (0.312, 0.035, -0.049, -0.092),
     ]
     start = rotate_about_jaw(HEAD_START[None], MOUTH_OPENING)[0]
     end = rotate_about_jaw(HEAD_END[None], MOUTH_OPENING)[0]
-    return [Loft(start, end, closed, caps=(0.04, 0.02), power=2.4, blend=0.018)]
+    return [Loft(start, end, _head_sized(closed), caps=(0.04, 0.022), power=2.8, blend=0.008)]
 
 
 def _ear() -> list[Primitive]:
-    base, tip = _joint("left_ear") + [0.004, -0.006, -0.024], _joint("left_ear") + [-0.022, 0.046, 0.112]
+    base, tip = _joint("left_ear") + [0.006, -0.006, -0.030], _joint("left_ear") + EAR_REACH
     outline = [
         # along, half width, front, back of the shell
-        (0.000, 0.050, 0.024, -0.024),
-        (0.040, 0.048, 0.017, -0.017),
-        (0.085, 0.038, 0.012, -0.012),
-        (0.120, 0.024, 0.010, -0.010),
-        (0.148, 0.010, 0.008, -0.008),
+        (0.000, 0.054, 0.026, -0.026),
+        (0.040, 0.053, 0.020, -0.020),
+        (0.085, 0.043, 0.015, -0.015),
+        (0.118, 0.028, 0.012, -0.012),
+        (0.146, 0.012, 0.010, -0.010),
     ]
-    facing = (0.75, 0.66, 0.0)
-    cup_from, cup_to = base + [0.030, 0.022, 0.045], tip + [0.020, 0.016, -0.034]
+    cup_from, cup_to = base + [0.034, 0.024, 0.056], tip + [0.018, 0.010, -0.040]
     return [
-        Loft(base, tip, outline, up=facing, caps=(0.02, 0.012), blend=0.03),
-        RoundCone(cup_from, cup_to, 0.020, 0.009, blend=0.012, carve=True),
+        Loft(base, tip, outline, up=(0.80, 0.60, 0.0), caps=(0.02, 0.012), blend=0.035),
+        RoundCone(cup_from, cup_to, 0.020, 0.010, blend=0.014, carve=True),
     ]
 
 
@@ -128,23 +143,24 @@ def _front_leg() -> list[Primitive]:
     shoulder, elbow = _joint("front_left_shoulder"), _joint("front_left_elbow")
     wrist, paw = _joint("front_left_wrist"), _joint("front_left_paw")
     forearm = [
-        (0.000, 0.040, 0.046, -0.050),
-        (0.060, 0.039, 0.048, -0.046),
-        (0.130, 0.031, 0.036, -0.034),
-        (0.210, 0.025, 0.027, -0.027),
-        (0.280, 0.025, 0.027, -0.029),
+        # along, half width, front, back
+        (0.000, 0.042, 0.050, -0.054),
+        (0.060, 0.041, 0.049, -0.048),
+        (0.130, 0.035, 0.040, -0.038),
+        (0.210, 0.029, 0.031, -0.031),
+        (0.280, 0.028, 0.030, -0.031),
     ]
     return [
         Ellipsoid(
-            (0.292, 0.078, 0.055), (0.155, 0.040, 0.078), direction=(0.42, 0.12, -0.9), up=(1, 0, 0.4), blend=0.05
+            (0.285, 0.072, 0.050), (0.150, 0.042, 0.085), direction=(0.42, 0.16, -0.9), up=(1, 0, 0.4), blend=0.07
         ),
-        RoundCone(shoulder, elbow, 0.070, 0.056, blend=0.05, stretch=(1.0, 0.72, 1.0)),
-        Ellipsoid((0.238, 0.108, -0.150), (0.056, 0.036, 0.075), blend=0.04),
-        Loft(elbow, wrist, forearm, up=(1, 0, 0), caps=(0.03, 0.02), blend=0.045),
+        RoundCone(shoulder + [-0.010, -0.006, 0.0], elbow, 0.064, 0.056, blend=0.07, stretch=(1.0, 0.72, 1.0)),
+        Ellipsoid((0.232, 0.104, -0.135), (0.060, 0.036, 0.080), blend=0.06),
+        Loft(elbow, wrist, forearm, up=(1, 0, 0), caps=(0.03, 0.02), blend=0.05),
         RoundCone(elbow + [-0.022, 0.004, 0.004], elbow + [-0.024, 0.004, -0.02], 0.022, 0.018, blend=0.03),
-        RoundCone(wrist + [0.002, 0, 0.012], wrist + [0.004, 0, -0.016], 0.029, 0.028, blend=0.02),
-        RoundCone(wrist, paw, 0.026, 0.028, blend=0.02),
-        *_paw(paw, 1.0),
+        RoundCone(wrist + [0.002, 0, 0.012], wrist + [0.004, 0, -0.016], 0.030, 0.0295, blend=0.03),
+        RoundCone(wrist, paw, 0.028, 0.030, blend=0.02),
+        *_paw(paw, 1.12),
     ]
 
 
@@ -152,34 +168,29 @@ def _hind_leg() -> list[Primitive]:
     hip, knee = _joint("back_left_hip"), _joint("back_left_knee")
     hock, paw = _joint("back_left_hock"), _joint("back_left_paw")
     shank = [
-        (0.000, 0.046, 0.054, -0.070),
-        (0.060, 0.043, 0.048, -0.062),
-        (0.140, 0.033, 0.036, -0.044),
-        (0.220, 0.024, 0.027, -0.028),
-        (0.302, 0.022, 0.025, -0.026),
+        # along, half width, front, back
+        (0.000, 0.046, 0.052, -0.074),
+        (0.060, 0.044, 0.047, -0.070),
+        (0.140, 0.034, 0.036, -0.050),
+        (0.220, 0.027, 0.030, -0.033),
+        (0.302, 0.025, 0.028, -0.028),
     ]
+    flat = (1.0, 0.60, 1.0)
     return [
-        RoundCone(
-            hip + [-0.01, -0.004, 0.03],
-            knee + [-0.03, -0.012, 0.02],
-            0.098,
-            0.078,
-            blend=0.07,
-            stretch=(1.0, 0.62, 1.0),
-        ),
-        RoundCone((-0.440, 0.072, 0.050), (-0.395, 0.096, -0.150), 0.070, 0.062, blend=0.05, stretch=(1.0, 0.62, 1.0)),
+        RoundCone(hip + [0.0, -0.006, 0.010], knee + [-0.035, -0.010, 0.03], 0.098, 0.078, blend=0.08, stretch=flat),
+        RoundCone((-0.432, 0.066, 0.045), (-0.372, 0.098, -0.150), 0.066, 0.052, blend=0.08, stretch=flat),
         RoundCone(
             knee + [-0.006, -0.004, 0.04],
-            knee + [-0.016, -0.002, -0.01],
+            knee + [-0.014, -0.002, -0.005],
             0.056,
             0.050,
-            blend=0.05,
-            stretch=(1.0, 0.72, 1.0),
+            blend=0.06,
+            stretch=(1, 0.72, 1),
         ),
-        Loft(knee, hock, shank, up=(1, 0, -1), caps=(0.03, 0.02), blend=0.045),
-        RoundCone(hock + [-0.024, 0, 0.022], hock + [-0.010, 0, -0.02], 0.017, 0.022, blend=0.035),
-        RoundCone(hock, paw + [-0.004, 0, 0.01], 0.026, 0.024, blend=0.03, stretch=(1.0, 0.9, 1.0)),
-        *_paw(paw, 0.94),
+        Loft(knee, hock, shank, up=(1, 0, -1), caps=(0.03, 0.02), blend=0.06),
+        RoundCone(hock + [-0.022, 0, 0.020], hock + [-0.010, 0, -0.02], 0.017, 0.022, blend=0.035),
+        RoundCone(hock, paw + [-0.004, 0, 0.01], 0.029, 0.027, blend=0.03, stretch=(1.0, 0.92, 1.0)),
+        *_paw(paw, 1.06),
     ]
 
 
@@ -198,8 +209,8 @@ def _paw(joint: np.ndarray, size: float) -> list[Primitive]:
 
 def _tail() -> list[Primitive]:
     points = [_joint(f"tail_{number}") for number in range(1, 8)] + [TAIL_TIP]
-    radii = [0.046, 0.036, 0.032, 0.031, 0.030, 0.027, 0.022, 0.012]
-    return [RoundCone((-0.42, 0, 0.115), points[0], 0.045, 0.042, blend=0.04), Tube(points, radii, blend=0.03)]
+    radii = [0.047, 0.039, 0.036, 0.035, 0.034, 0.031, 0.026, 0.014]
+    return [RoundCone((-0.41, 0, 0.105), points[0], 0.046, 0.042, blend=0.06), Tube(points, radii, blend=0.03)]
 
 
 def parts() -> dict[str, list[Primitive]]:

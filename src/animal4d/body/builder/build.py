@@ -14,10 +14,10 @@ from animal4d.body.builder.joint_limits import joint_limits
 from animal4d.body.builder.numbering import number_vertices
 from animal4d.body.builder.population import ShapeSpace, learn_shapes
 from animal4d.body.builder.regressor import joint_regressor
-from animal4d.body.builder.remesh import remesh_to_counts
+from animal4d.body.builder.remesh import Sizing, remesh_to_counts
 from animal4d.body.builder.skeleton import joint_places
 from animal4d.body.builder.skinning import close_mouth, mirror_order, skinning_weights
-from animal4d.body.builder.surface import N_CENTER, N_SIDE, edge_size, extract_half, mirror
+from animal4d.body.builder.surface import N_CENTER, N_SIDE, edge_size, extract_half, mirror, rim_size
 from animal4d.body.keypoints import BACK, BELLY
 
 Array = np.ndarray
@@ -47,9 +47,8 @@ def build_surface() -> tuple[Array, Array]:
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 2
     # An equilateral triangle per two vertices; a vertex on the boundary counts half.
     unit = np.sqrt((area / edge_size(corners.mean(1)) ** 2).sum() * 2 / np.sqrt(3) / (N_SIDE + N_CENTER / 2))
-    vertices, faces = remesh_to_counts(
-        half_vertices, half_faces, solid, lambda points: unit * edge_size(points), N_CENTER, N_SIDE
-    )
+    sizing = Sizing(edge_size, rim_size).scaled(unit, unit)
+    vertices, faces = remesh_to_counts(half_vertices, half_faces, solid, sizing, N_CENTER, N_SIDE)
     whole, faces, _ = mirror(vertices, faces)
     return whole, faces
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 
-from animal4d.body.builder.anatomy import head_point
+from animal4d.body.builder.anatomy import EAR_REACH, head_point
 from animal4d.body.builder.skeleton import TAIL_TIP, joint_places
 from animal4d.body.builder.surface import N_CENTER, N_SIDE
 from animal4d.body.joint_names import JOINT_NAMES
@@ -47,7 +47,7 @@ def _two_sides(left: str, skip: tuple[int, ...] = ()) -> tuple[tuple[int | None,
 def landmark_places() -> list[Places]:
     """Single vertices first, then groups, each around its target in the rest pose."""
     k = KEYPOINT_VERTICES
-    ear_tip = _joint("left_ear") + [-0.022, 0.046, 0.125]
+    ear_tip = _joint("left_ear") + EAR_REACH
     both_elbow_and_wrist = 384  # The end of the forearm: it counts to the middle of the leg and to its low part.
 
     def mid_body(height: float) -> Array:
@@ -56,25 +56,25 @@ def landmark_places() -> list[Places]:
     return [
         Places(mid_body(0.165), center=(BACK,)),
         Places(mid_body(-0.165), center=(BELLY,)),
-        Places(head_point(0.345, 0.0, 0.004), center=(k["nose_end"],)),
-        Places(head_point(0.285, 0.0, -0.080), center=(k["chin"],)),
+        Places(head_point(0.365, 0.0, 0.008), center=(k["nose_end"],)),
+        Places(head_point(0.310, 0.0, -0.095), center=(k["chin"],)),
         Places(
             _joint("neck") * [0.4, 1, 0.4] + _joint("head") * [0.6, 1, 0.6] + [0.06, 0, -0.09], center=(k["throat"],)
         ),
         Places(_joint("spine_6") + [0.02, 0.0, 0.10], center=(k["withers"],)),
         Places(ear_tip, pairs=((k["left_ear_tip"], k["right_ear_tip"]),)),
-        Places(head_point(0.168, 0.060, 0.032), pairs=((k["left_eye"], k["right_eye"]),)),
+        Places(head_point(0.172, 0.062, 0.034), pairs=((k["left_eye"], k["right_eye"]),)),
         Places(_joint("front_left_paw") + [0.070, 0.0, -0.025], pairs=((k["front_left_paw"], k["front_right_paw"]),)),
         Places(_joint("back_left_paw") + [0.070, 0.0, -0.025], pairs=((k["back_left_paw"], k["back_right_paw"]),)),
         Places(_between("front_left_elbow", "front_left_wrist", 0.85), pairs=((both_elbow_and_wrist, None),)),
         Places(
-            head_point(0.165, 0.058, 0.032),
+            head_point(0.170, 0.060, 0.034),
             pairs=((1068, 2660), (1080, 3038), (1029, 3030), (1226, 2675), (645, 2567)),
         ),
-        Places(head_point(0.310, 0.0, -0.048), center=(11, 5), pairs=((910, None),)),
+        Places(head_point(0.340, 0.0, -0.062), center=(11, 5), pairs=((910, None),)),
         Places(ear_tip + [0.010, -0.018, -0.055], pairs=_two_sides("left_ear")),
         Places(
-            head_point(0.340, 0.0, 0.004),
+            head_point(0.360, 0.0, 0.008),
             center=(1870, 1879),
             pairs=((1039, 2997), (1845, 3761), (1846, 3762), (1919, None)),
         ),

@@ -7,6 +7,7 @@ and pulling them back to the implicit surface; the boundary only moves within it
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,6 +17,18 @@ Array = np.ndarray
 Edge = tuple[int, int]
 SizeField = Callable[[Array], Array]
 """Wanted edge length (N,) at points (N, 3)."""
+
+
+@dataclass(frozen=True)
+class Sizing:
+    """Wanted edge lengths inside and along the boundary."""
+
+    inside: SizeField
+    rim: SizeField
+
+    def scaled(self, inside: float, rim: float) -> Sizing:
+        """The same in other units."""
+        return Sizing(lambda at: inside * self.inside(at), lambda at: rim * self.rim(at))
 
 
 class EditableDisc:
@@ -161,7 +174,7 @@ def project(points: Array, solid: Solid, steps: int = 4) -> Array:
     return points
 
 
-def smooth(disc: EditableDisc, solid: Solid, size: SizeField, amount: float = 0.7) -> None:
+def smooth(disc: EditableDisc, solid: Solid, sizing: Sizing, amount: float = 0.7) -> None:
     """One round of tangential smoothing towards size-weighted centroids, and back to the surface."""
     used = disc.used
     vertices, faces = disc.arrays()
@@ -169,7 +182,7 @@ def smooth(disc: EditableDisc, solid: Solid, size: SizeField, amount: float = 0.
     corners = vertices[faces]
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
     middle = corners.mean(1)
-    weight = area / size(middle) ** 2
+    weight = area / sizing.inside(middle) ** 2
     total, centroid, normal = np.zeros(len(vertices)), np.zeros_like(vertices), np.zeros_like(vertices)
     face_normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     for corner in range(3):
@@ -183,7 +196,7 @@ def smooth(disc: EditableDisc, solid: Solid, size: SizeField, amount: float = 0.
     boundary = [(a, b) for a, b in disc.edges() if disc.on_plane(a) and disc.on_plane(b)]
     number = {vertex: index for index, vertex in enumerate(used)}
     pull, count = np.zeros_like(vertices), np.zeros(len(vertices))
-    local = size(vertices)
+    local = sizing.rim(vertices)
     for a, b in boundary:
         i, j = number[a], number[b]
         weight_ij = 1.0 / (local[i] + local[j])
@@ -202,16 +215,16 @@ def _length(disc: EditableDisc, edge: Edge) -> float:
     return float(np.sqrt(step @ step))
 
 
-def _wanted(disc: EditableDisc, edges: list[Edge], size: SizeField, rim: float) -> Array:
-    """Wanted lengths of edges; those of the boundary are scaled by ``rim``."""
+def _wanted(disc: EditableDisc, edges: list[Edge], sizing: Sizing) -> Array:
+    """Wanted lengths of edges."""
     middle = np.array([(disc.position[a] + disc.position[b]) / 2 for a, b in edges])
     on_rim = np.array([disc.on_plane(a) and disc.on_plane(b) for a, b in edges])
-    return size(middle) * np.where(on_rim, rim, 1.0)
+    return np.where(on_rim, sizing.rim(middle), sizing.inside(middle))
 
 
-def _by_relative_length(disc: EditableDisc, size: SizeField, rim: float) -> list[tuple[float, Edge]]:
+def _by_relative_length(disc: EditableDisc, sizing: Sizing) -> list[tuple[float, Edge]]:
     edges = disc.edges()
-    wanted = _wanted(disc, edges, size, rim)
+    wanted = _wanted(disc, edges, sizing)
     return sorted((_length(disc, edge) / float(w), edge) for edge, w in zip(edges, wanted, strict=True))
 
 
@@ -238,24 +251,19 @@ def make_delaunay(disc: EditableDisc) -> None:
         disc.flip(a, b, lambda a, b, c, d: angle(c, a, b) + angle(d, a, b) > np.pi + 0.02)
 
 
-def remesh_round(disc: EditableDisc, solid: Solid, size: SizeField, rim: float) -> None:
+def remesh_round(disc: EditableDisc, solid: Solid, sizing: Sizing) -> None:
     """One round of splits, collapses, flips and smoothing."""
-    for ratio, (a, b) in reversed(_by_relative_length(disc, size, rim)):
+    for ratio, (a, b) in reversed(_by_relative_length(disc, sizing)):
         if ratio <= 4 / 3:
             break
         disc.split(a, b)
-    for ratio, (a, b) in _by_relative_length(disc, size, rim):
+    for ratio, (a, b) in _by_relative_length(disc, sizing):
         if ratio >= 4 / 5:
             break
-        if disc.star[a] & disc.star[b] and _length(disc, (a, b)) < 0.8 * rim_size(disc, a, b, size, rim):
-            disc.collapse(a, b, lambda at: 1.5 * max(rim, 1.0) * float(size(at[None])[0]))
+        if disc.star[a] & disc.star[b] and _length(disc, (a, b)) < 0.8 * _wanted(disc, [(a, b)], sizing)[0]:
+            disc.collapse(a, b, lambda at: 1.5 * float(max(sizing.inside(at[None])[0], sizing.rim(at[None])[0])))
     equalise_valence(disc)
-    smooth(disc, solid, size)
-
-
-def rim_size(disc: EditableDisc, a: int, b: int, size: SizeField, rim: float) -> float:
-    """Wanted length of one edge."""
-    return float(_wanted(disc, [(a, b)], size, rim)[0])
+    smooth(disc, solid, sizing)
 
 
 def _counts(disc: EditableDisc) -> tuple[int, int]:
@@ -264,13 +272,13 @@ def _counts(disc: EditableDisc) -> tuple[int, int]:
     return boundary, len(used) - boundary
 
 
-def _settle_counts(disc: EditableDisc, size: SizeField, rim: float, boundary: int, interior: int) -> None:
+def _settle_counts(disc: EditableDisc, sizing: Sizing, boundary: int, interior: int) -> None:
     """Single splits and collapses, of the most deserving edges, until the counts are exact."""
     for on_rim, goal in ((True, boundary), (False, interior)):
         while (now := _counts(disc)[0 if on_rim else 1]) != goal:
             ranked = [
                 edge
-                for _, edge in _by_relative_length(disc, size, rim)
+                for _, edge in _by_relative_length(disc, sizing)
                 if all(map(disc.on_plane, edge)) == on_rim and (on_rim or not any(map(disc.on_plane, edge)))
             ]
             # Far apart, so that one edit does not spoil the next: the touched vertices rest until the next round.
@@ -290,20 +298,20 @@ def _settle_counts(disc: EditableDisc, size: SizeField, rim: float, boundary: in
 
 
 def remesh_to_counts(
-    vertices: Array, faces: Array, solid: Solid, size: SizeField, boundary: int, interior: int
+    vertices: Array, faces: Array, solid: Solid, sizing: Sizing, boundary: int, interior: int
 ) -> tuple[Array, Array]:
-    """Remesh a disc to exactly ``boundary`` vertices on the plane and ``interior`` others, sized in proportion to ``size``."""
+    """Remesh a disc to exactly ``boundary`` vertices on the plane and ``interior`` others, sized in proportion to ``sizing``."""
     disc = EditableDisc(vertices, faces)
-    scale, rim = 1.0, 1.0
+    inside_scale, rim_scale = 1.0, 1.0
     for round_number in range(24):
-        remesh_round(disc, solid, lambda at, scale=scale: scale * size(at), rim)
+        remesh_round(disc, solid, sizing.scaled(inside_scale, rim_scale))
         if round_number >= 3:
             on_rim, inside = _counts(disc)
-            scale *= np.clip((inside / interior) ** 0.4, 0.9, 1.1)
-            rim *= np.clip((on_rim / boundary) ** 0.6, 0.9, 1.1) / np.clip((inside / interior) ** 0.4, 0.9, 1.1)
-    final = lambda at: scale * size(at)  # noqa: E731
+            inside_scale *= float(np.clip((inside / interior) ** 0.4, 0.9, 1.1))
+            rim_scale *= float(np.clip((on_rim / boundary) ** 0.6, 0.9, 1.1))
+    final = sizing.scaled(inside_scale, rim_scale)
     for _ in range(3):
-        _settle_counts(disc, final, rim, boundary, interior)
+        _settle_counts(disc, final, boundary, interior)
         for _ in range(6):
             equalise_valence(disc)
             smooth(disc, solid, final)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from animal4d.body.builder.anatomy import HEAD_END, HEAD_START, head_point
+from animal4d.body.builder.anatomy import HEAD_END, HEAD_SIZE, HEAD_START
 from animal4d.body.builder.proportions import Proportions
 from animal4d.body.builder.skeleton import bone_ends, mirrored_joints
 from animal4d.body.joint_names import JOINT_NAMES, PARENTS
@@ -46,8 +46,8 @@ def head_fields(points: Array, weights: Array, joints: Array, p: Proportions) ->
     """Displacements (V, 3) of muzzle, stop, jowls, skull, and of the crest of the neck."""
     forward = (HEAD_END - HEAD_START) / np.linalg.norm(HEAD_END - HEAD_START)
     up = np.array([-forward[2], 0.0, forward[0]])
-    local = points - head_point(0.0, 0.0, 0.0)
-    along, height, side = local @ forward, local @ up, points[:, 1]
+    local = (points - HEAD_START) / HEAD_SIZE
+    along, height, side = local @ forward, local @ up, local[:, 1]
     owner = np.clip(weights[:, [_INDEX["head"], _INDEX["jaw"]]].sum(1), 0, 1)
     muzzle = _ramp(along, _MUZZLE_START, _MUZZLE_FULL)
     # The integral of the ramp: the muzzle grows along its axis without a step at its root.
@@ -55,20 +55,24 @@ def head_fields(points: Array, weights: Array, joints: Array, p: Proportions) ->
     share = np.clip((along - _MUZZLE_START) / width, 0, 1)
     reach = width * (share**3 - share**4 / 2) + np.maximum(along - _MUZZLE_FULL, 0)
     slide = np.expm1(p.muzzle_length) * reach
-    axis_height = -0.020
-    rise = np.expm1(p.muzzle_depth) * muzzle * (height - axis_height)
+    lips = -0.051  # Nothing moves where the lips meet: the mouth stays shut.
+    rise = np.expm1(p.muzzle_depth) * muzzle * (height - lips)
     rise -= p.stop * _bump((along - 0.185) / 0.035) * _ramp(height, -0.01, 0.03)
     rise -= p.jowls * _bump((along - 0.24) / 0.06) * _ramp(-height, 0.005, 0.04)
     widen = (np.expm1(p.muzzle_width) * muzzle + np.expm1(p.skull_width) * (1 - muzzle)) * side
     widen += 0.5 * p.jowls * np.sign(side) * _ramp(np.abs(side), 0, 0.03) * _bump((along - 0.24) / 0.06)
     move = slide[:, None] * forward + rise[:, None] * up
     move[:, 1] += widen
-    move *= owner[:, None]
+    move *= HEAD_SIZE * owner[:, None]
     neck_axis = joints[_INDEX["head"]] - joints[_INDEX["neck"]]
     neck_axis /= np.linalg.norm(neck_axis)
     above = np.array([-neck_axis[2], 0.0, neck_axis[0]])
-    on_crest = weights[:, _INDEX["neck"]] * _ramp((points - joints[_INDEX["neck"]]) @ above, 0.0, 0.06)
-    return move + (p.neck_arch * on_crest)[:, None] * above
+    from_base = points - joints[_INDEX["neck"]]
+    length = np.linalg.norm(joints[_INDEX["head"]] - joints[_INDEX["neck"]])
+    on_crest = weights[:, _INDEX["neck"]] * _ramp(from_base @ above, 0.0, 0.06)
+    sagging = np.clip(weights[:, [_INDEX["neck"], _INDEX["spine_6"]]].sum(1), 0, 1)
+    sagging *= _bump((from_base @ neck_axis / length - 0.45) / 0.38)
+    return move + (p.neck_arch * on_crest - p.neck_sag * sagging)[:, None] * above
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,8 @@ def bone_changes(p: Proportions) -> _Bones:
     for number in range(2, 8):
         pitch[_INDEX[f"tail_{number}"]] += p.tail_curl
     # Croup and hip turn together, the leg below stays upright.
-    pitch[_INDEX["back_left_hip"]] += p.croup_drop
+    pitch[_INDEX["back_left_hip"]] += p.croup_drop - p.hind_upright
+    pitch[_INDEX["back_left_hock"]] += p.hind_upright
     return _Bones(scale, pitch, roll)
 
 

@@ -18,8 +18,8 @@ _CENTRAL: dict[str, tuple[float, float]] = {
     "spine_5": (0.155, 0.096),
     "spine_6": (0.245, 0.092),
     "neck": (0.335, 0.105),
-    "head": (0.520, 0.325),
-    "jaw": (0.585, 0.298),
+    "head": (0.505, 0.318),
+    "jaw": (0.580, 0.281),
     "tail_1": (-0.465, 0.100),
     "tail_2": (-0.532, 0.070),
     "tail_3": (-0.597, 0.040),
@@ -37,7 +37,7 @@ _LEFT: dict[str, tuple[float, float, float]] = {
     "back_left_knee": (-0.262, 0.118, -0.190),
     "back_left_hock": (-0.478, 0.105, -0.400),
     "back_left_paw": (-0.440, 0.105, -0.585),
-    "left_ear": (0.532, 0.062, 0.415),
+    "left_ear": (0.526, 0.072, 0.422),
 }
 TAIL_TIP = np.array([-0.905, 0.0, 0.036])
 """Where the last bone of the tail ends."""
@@ -91,6 +91,6 @@ _TERMINAL_REACH: dict[str, tuple[float, float, float]] = {
     "jaw": (0.18, 0.0, -0.055),
     "front_left_paw": (0.06, 0.0, -0.03),
     "back_left_paw": (0.06, 0.0, -0.03),
-    "left_ear": (-0.02, 0.035, 0.13),
+    "left_ear": (-0.018, 0.056, 0.112),
     "tail_7": (TAIL_TIP[0] + 0.860, 0.0, TAIL_TIP[2] - 0.018),
 }

@@ -152,4 +152,4 @@ def prune(weights: Array) -> Array:
 def close_mouth(vertices: Array, weights: Array) -> Array:
     """The rest pose: the jaw turned shut by its own weights."""
     jaw = weights[:, [JOINT_NAMES.index("jaw")]]
-    return (1 - jaw) * vertices + jaw * anatomy.rotate_about_jaw(vertices, -anatomy.MOUTH_OPENING)
+    return (1 - jaw) * vertices + jaw * anatomy.rotate_about_jaw(vertices, -anatomy.MOUTH_CLOSING)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from skimage.measure import marching_cubes
 
+from animal4d.body.builder.anatomy import head_point
 from animal4d.body.builder.implicit import Solid
 from animal4d.body.builder.skeleton import GROUND, joint_places
 from animal4d.body.joint_names import JOINT_NAMES
@@ -30,16 +31,38 @@ def extract_half(solid: Solid, step: float = 0.007) -> tuple[Array, Array]:
 
 
 def edge_size(points: Array) -> Array:
-    """Relative edge length wanted at points: finer on head, ears, paws and thin legs, coarser on the trunk."""
-    head = joint_places()[JOINT_NAMES.index("head")]
-    muzzle = head + [0.13, 0.0, 0.03]
-    near_head = np.exp(-((np.linalg.norm((points - muzzle) / [0.24, 0.2, 0.22], axis=1)) ** 4))
-    near_ground = 1 / (1 + np.exp((points[:, 2] - (GROUND + 0.08)) / 0.03))
-    on_leg = 1 / (1 + np.exp((points[:, 2] + 0.24) / 0.05))
-    on_tail = 1 / (1 + np.exp((points[:, 0] + 0.50) / 0.03))
+    """Relative edge length wanted at points: finer on head, ears, paws, thin legs and the tip of the tail."""
+    places = joint_places()
+    muzzle = places[JOINT_NAMES.index("head")] + [0.15, 0.0, 0.03]
+    ear = places[JOINT_NAMES.index("left_ear")] + [0.0, 0.03, 0.07]
+    eye = head_point(0.165, 0.058, 0.033)
+
+    def near(centre: Array, radii: tuple[float, float, float]) -> Array:
+        return np.exp(-(np.linalg.norm((points - centre) / radii, axis=1) ** 4))
+
+    low = _below(points[:, 2], GROUND + 0.08, 0.03)
+    on_leg = _below(points[:, 2], -0.24, 0.05)
+    on_tail, at_tip = _below(points[:, 0], -0.50, 0.03), _below(points[:, 0], -0.86, 0.02)
     return np.minimum.reduce(
-        [1.35 - 0.72 * near_head, 1.35 - 0.50 * on_leg, 1.35 - 0.72 * near_ground, 1.35 - 0.45 * on_tail]
+        [
+            1.5 - 0.85 * near(muzzle, (0.25, 0.2, 0.22)) - 0.20 * near(eye, (0.035, 0.035, 0.035)),
+            1.5 - 0.97 * near(ear, (0.10, 0.10, 0.11)),
+            1.5 - 0.62 * on_leg,
+            1.5 - 0.87 * low,
+            1.5 - 0.62 * on_tail - 0.30 * at_tip,
+        ]
     )
+
+
+def rim_size(points: Array) -> Array:
+    """Relative edge length along the plane of symmetry: its 135 vertices are scarce, and head and tail need them most."""
+    in_front = 1 - _below(points[:, 0], 0.50, 0.04)
+    return edge_size(points) * (1.7 - 1.0 * in_front - 0.55 * _below(points[:, 0], -0.50, 0.03))
+
+
+def _below(values: Array, level: float, width: float) -> Array:
+    """A soft step from 1 below ``level`` to 0 above."""
+    return 1 / (1 + np.exp((values - level) / width))
 
 
 def mirror(half_vertices: Array, half_faces: Array) -> tuple[Array, Array, Array]:
