@@ -59,13 +59,16 @@ def _half_edges(faces: Int[Tensor, "faces 3"]) -> Int[Tensor, "half_edges 2"]:
 
 
 def cotangent_weights(
-    vertices: Float[Tensor, "vertices 3"], faces: Int[Tensor, "faces 3"]
+    vertices: Float[Tensor, "vertices 3"], faces: Int[Tensor, "faces 3"], absolute: bool = False
 ) -> tuple[Int[Tensor, "edges 2"], Float[Tensor, "edges"]]:
-    """Unique edges, and for each the sum of the cotangents of the angles opposite to it (not halved)."""
+    """Unique edges, and for each the sum of the cotangents of the angles opposite to it (not halved), or of their
+    absolute values."""
     a, b, c = corners_of(vertices, faces).unbind(-2)
     doubled_area = torch.linalg.cross(b - a, c - a).norm(dim=-1).clamp_min(1e-12)
     cosines = [((q - p) * (r - p)).sum(-1) for p, q, r in ((a, b, c), (b, c, a), (c, a, b))]
     cotangents = torch.cat(cosines) / doubled_area.repeat(3)
+    if absolute:
+        cotangents = cotangents.abs()
     edges, edge_of = torch.unique(_half_edges(faces).sort(dim=1).values, dim=0, return_inverse=True)
     return edges, cotangents.new_zeros(len(edges)).index_add(0, edge_of, cotangents)
 
