@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pygltflib import GLTF2
@@ -15,8 +16,7 @@ class GltfReader:
     """Skins the first skinned mesh of a file at given times."""
 
     def __init__(self, path: Path) -> None:
-        loaded = GLTF2().load_binary(str(path))
-        assert loaded is not None
+        loaded: Any = GLTF2().load_binary(str(path))
         self.document = loaded
         self._binary: bytes = loaded.binary_blob()
         self.mesh_node = next(node for node in loaded.nodes if node.skin is not None)

@@ -48,7 +48,7 @@ def ssim(
 ) -> Float[Tensor, "frames"]:
     """Structural similarity (Wang et al. 2004) for values in [0, 1]: Gaussian window of 11 x 11 pixels, mean over the
     windows that lie inside of the picture. Pictures must be at least 11 x 11 pixels."""
-    a, b = a.permute(0, 3, 1, 2), b.permute(0, 3, 1, 2)
+    a, b = a.permute(0, 3, 1, 2).contiguous(), b.permute(0, 3, 1, 2).contiguous()
     # All five local means in one pass.
     means = _blur(torch.stack((a, b, a * a, b * b, a * b))).unbind(0)
     mean_a, mean_b = means[:2]
@@ -62,12 +62,17 @@ def ssim(
 
 
 def _blur(images: Float[Tensor, "*batch height width"]) -> Float[Tensor, "*batch rows columns"]:
-    """Gaussian means of the windows inside of the pictures: one dimension after the other."""
-    place = torch.arange(-_SSIM_RADIUS, _SSIM_RADIUS + 1, dtype=images.dtype, device=images.device)
-    kernel = torch.exp(-0.5 * (place / _SSIM_SIGMA) ** 2)
-    kernel = kernel / kernel.sum()
-    flat = images.flatten(0, -3)[:, None]
-    blurred = torch.nn.functional.conv2d(
-        torch.nn.functional.conv2d(flat, kernel[None, None, :, None]), kernel[None, None, None]
-    )
-    return blurred[:, 0].unflatten(0, images.shape[:-2])
+    """Gaussian means of the windows inside of the pictures: one dimension after the other.
+
+    Weighted slices are added up: a convolution with so few channels unfolds its input to eleven times the size.
+    """
+    place = torch.arange(-_SSIM_RADIUS, _SSIM_RADIUS + 1, dtype=images.dtype)
+    weights = torch.exp(-0.5 * (place / _SSIM_SIGMA) ** 2)
+    weights = (weights / weights.sum()).tolist()
+    for dimension in (-2, -1):
+        length = images.shape[dimension] - 2 * _SSIM_RADIUS
+        blurred = weights[0] * images.narrow(dimension, 0, length)
+        for offset, weight in enumerate(weights[1:], start=1):
+            blurred.add_(images.narrow(dimension, offset, length), alpha=weight)
+        images = blurred
+    return images

@@ -23,7 +23,7 @@ from animal4d.fit.reconstruction import Reconstruction
 from animal4d.geometry.rasterize import interpolate, rasterize
 
 PCK_THRESHOLDS = (0.2, 0.1)
-_FRAMES_PER_BLOCK = 16
+_FRAMES_PER_BLOCK = 8
 _NO_LPIPS = "its network's weights (VGG) are not part of this installation"
 
 

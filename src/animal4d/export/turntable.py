@@ -48,23 +48,18 @@ class Turntable:
     @cached_property
     def _track(self) -> tuple[Float[Tensor, "frames 2"], float, float, float]:
         """Smooth place over the ground, height of the ground, largest reach from that place, height of the animal."""
-        low, high, middle = [], [], []
+        measured = []
         for start in range(0, len(self.reconstruction), _FRAMES_PER_BLOCK):
             vertices = self.reconstruction.posed(self.model, slice(start, start + _FRAMES_PER_BLOCK)).vertices
-            low.append(vertices.amin(1))
-            high.append(vertices.amax(1))
-            middle.append(vertices.mean(1))
-        lowest, highest, centers = (torch.cat(parts).double().numpy() for parts in (low, high, middle))
+            center, height = vertices[..., :2].mean(1), vertices[..., 2]
+            reach = (vertices[..., :2] - center[:, None]).norm(dim=-1).amax(1)
+            measured.append(torch.stack((*center.T, height.amin(1), height.amax(1), reach), dim=1))
+        track = torch.cat(measured).double().numpy()
         sigma = max(0.25 * self.reconstruction.fps, 0.1)
-        place = gaussian_filter1d(centers[:, :2], sigma, axis=0, mode="nearest")
-        reach = np.maximum(np.abs(highest[:, :2] - place), np.abs(lowest[:, :2] - place))
-        ground = float(np.median(lowest[:, 2]))
-        return (
-            torch.from_numpy(place).float(),
-            ground,
-            float(np.quantile(np.hypot(reach[:, 0], reach[:, 1]), 0.95)),
-            float(np.quantile(highest[:, 2], 0.95)) - ground,
-        )
+        place = gaussian_filter1d(track[:, :2], sigma, axis=0, mode="nearest")
+        ground = float(np.median(track[:, 2]))
+        highest, reach = np.quantile(track[:, 3:], 0.95, axis=0)
+        return torch.from_numpy(place).float(), ground, float(reach), float(highest) - ground
 
     def camera(self, frame: int) -> Cameras:
         place, ground, reach, height = self._track
