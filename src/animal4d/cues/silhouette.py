@@ -44,7 +44,7 @@ class Silhouettes:
         return _sample(self.boundary, count, generator=None)
 
     def sample_mask(self, count: int, generator: torch.Generator | None = None) -> Float[Tensor, "frames count 2"]:
-        """Points x, y of the mask in working pixels, random with a generator, else spread evenly; NaN where not valid."""
+        """Points x, y of the mask in working pixels, random with a generator, else spread evenly; NaN if not valid."""
         return _sample(self.binary, count, generator)
 
 

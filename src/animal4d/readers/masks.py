@@ -137,8 +137,8 @@ def _match(files: list[Path], source: FrameSource, numbers: Sequence[int]) -> tu
     if len(files) == len(numbers):
         return list(files), "order"
     by_number = {int(digits[-1]): file for file in files if (digits := re.findall(r"\d+", file.stem))}
-    if len(by_number) == len(files) and max(by_number) <= total:
-        shift = 1 if 0 not in by_number and max(by_number) == total else 0
+    if len(by_number) == len(files):
+        shift = 1 if 0 not in by_number and max(by_number) in (total, len(files)) else 0
         matched = [by_number.get(number + shift) for number in numbers]
         if any(matched):
             return matched, "the number in their names" + (" (counted from 1)" if shift else "")

@@ -32,6 +32,8 @@ class VideoSource:
             self._pixel_aspect = float(ratio) if ratio else 1.0
             self._rate = float(stream.average_rate or stream.guessed_rate or 30)
             self._declared_frames = stream.frames
+            if not stream.frames and container.duration and len(container.streams) == 1:
+                self._declared_frames = int(container.duration / av.time_base * self._rate)
             first = next(self._decode(container, stream), None)
             if first is None:
                 raise Animal4dError(f"{path} holds no frames")
@@ -65,9 +67,10 @@ class VideoSource:
                     times.append(time - first_time)
         if not numbers:
             raise Animal4dError(f"{self.path} has {total} frames; none is left from --start {start} on")
-        if total < min(self._declared_frames, chosen.stop):
+        if total < min(0.95 * self._declared_frames, chosen.stop):
             self.warnings.append(
-                f"{self.path.name} announces {self._declared_frames} frames, but only {total} could be read: truncated?"
+                f"{self.path.name} announces about {self._declared_frames} frames, but only {total} could be read: it "
+                "seems to be truncated"
             )
         duration = times[-1] - times[0]
         fps = (len(times) - 1) / duration if duration > 0 else self._rate / stride
@@ -142,9 +145,10 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         if not container.streams.video or container.format.name in _NOT_VIDEO_FORMATS:
             raise Animal4dError(f"{path} is not a video: it holds no pictures")
         stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
+        stream.thread_type = "SLICE"  # with threads per frame, errors would be told of the wrong frame
         yield container, stream
 
 
 def _damaged(path: Path, number: int, reason: str) -> str:
-    return f"{path}: frame {number} cannot be decoded ({reason}); stop before it with --stop {number}, or re-encode"
+    remedy = f"stop before it with --stop {number}, or re-encode the video" if number else "re-encode the video"
+    return f"{path}: frame {number} cannot be decoded ({reason}): {remedy}"
