@@ -16,7 +16,7 @@ from animal4d.errors import Animal4dError
 
 @dataclass(frozen=True)
 class Truth:
-    """The animal as it really was, in the frames that are measured."""
+    """The animal as it really was, in the frames that are measured: what metrics need of a synthetic clip's truth."""
 
     vertices: Float[Tensor, "frames vertices 3"]
     """In the world."""

@@ -32,10 +32,11 @@ class CameraTrack:
 
 def asset_cameras(reconstruction: Reconstruction) -> Cameras:
     """Cameras of the original frames, in the world of asset.glb."""
+    reconstruction = reconstruction.to("cpu")
     world_from_asset = torch.eye(4, dtype=torch.float64)
     world_from_asset[:3, :3] = torch.from_numpy(asset_from_world().T)
-    world_to_camera = reconstruction.world_to_camera.double().cpu() @ world_from_asset
-    intrinsics = reconstruction.crop.original_intrinsics(reconstruction.intrinsics).double().cpu()
+    world_to_camera = reconstruction.world_to_camera.double() @ world_from_asset
+    intrinsics = reconstruction.crop.original_intrinsics(reconstruction.intrinsics).double()
     return Cameras(intrinsics, world_to_camera, reconstruction.crop.original_size)
 
 

@@ -20,13 +20,16 @@ _CODECS = (
 
 
 def write_video(path: Path, frames: Iterable[UInt8[ndarray, "height width 3"]], fps: float) -> None:
-    """Write an .mp4 that every player reads (yuv420p). Frames are taken one at a time and must be of even size."""
+    """Write an .mp4 that every player reads (yuv420p). Frames are taken one at a time and must be of even size.
+
+    Slower than one frame per second is written as one per second.
+    """
     codec = next(codec for codec in _CODECS if codec["name"] in av.codecs_available)
     with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         stream = None
         for frame in frames:
             if stream is None:
-                rate = Fraction(fps).limit_denominator(1001)
+                rate = Fraction(max(fps, 1.0)).limit_denominator(1001)
                 stream = container.add_stream(codec["name"], rate=rate, options=codec["options"])
                 stream.height, stream.width = frame.shape[:2]
                 stream.pix_fmt = "yuv420p"

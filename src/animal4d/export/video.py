@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from jaxtyping import UInt8
 from numpy import ndarray
 from PIL import Image as PillowImage
@@ -81,6 +82,7 @@ class _Drawer:
         self._write_frame_number(draw, frame, captions, places[0] + self._pane)
         return np.asarray(picture)
 
+    @torch.no_grad()
     def panes(self, frame: int) -> list[Image]:
         """The four pictures, sRGB in [0, 1]."""
         reconstruction, pane = self._reconstruction, self._pane
