@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,16 +72,18 @@ def test_choice_of_frames(tmp_path: Path) -> None:
     masks = footage.write_folder(tmp_path / "masks", footage.masks(11).astype(np.uint8), stem="f{}")
     video = footage.write_video(tmp_path / "dog.mp4", footage.frames(11))
     for source in (folder, video):
-        for options, expected in [
+        choices: list[tuple[dict[str, Any], Any]] = [
             ({}, range(11)),
             ({"start": 2, "stop": 9, "stride": 3}, [2, 5, 8]),
             ({"stride": 4, "max_frames": 2}, [0, 4]),
             ({"stop": 100}, range(11)),
-        ]:
+        ]
+        for options, expected in choices:
             assert load_clip(source, masks=masks, **options).frame_numbers.tolist() == list(expected)
         with pytest.raises(Animal4dError, match="has 11 frames"):
             load_clip(source, masks=masks, start=11)
-        for options in ({"stride": 0}, {"start": -1}, {"start": 4, "stop": 4}, {"max_frames": 0}):
+        impossible: list[dict[str, Any]] = [{"stride": 0}, {"start": -1}, {"start": 4, "stop": 4}, {"max_frames": 0}]
+        for options in impossible:
             with pytest.raises(Animal4dError, match="--"):
                 load_clip(source, masks=masks, **options)
     clip = load_clip(folder, masks=masks, stride=2, fps=60)

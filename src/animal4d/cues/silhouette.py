@@ -39,12 +39,15 @@ class Silhouettes:
         """Distance in working pixels from every mask pixel to the nearest that is none; 0 where not valid."""
         return _distances(self.binary, self.valid)
 
-    def sample_boundary(self, count: int) -> Float[Tensor, "frames count 2"]:
-        """Outline points x, y in working pixels, evenly spread over the outline; NaN where not valid."""
-        return _sample(self.boundary, count, generator=None)
+    def sample_boundary(self, count: int, generator: torch.Generator | None = None) -> Float[Tensor, "frames count 2"]:
+        """Points x, y of the outline in working pixels, spread over all of it; NaN where not valid.
+
+        Without a generator every call gives the same points.
+        """
+        return _sample(self.boundary, count, generator)
 
     def sample_mask(self, count: int, generator: torch.Generator | None = None) -> Float[Tensor, "frames count 2"]:
-        """Points x, y of the mask in working pixels, random with a generator, else spread evenly; NaN if not valid."""
+        """The same for all pixels of the mask."""
         return _sample(self.binary, count, generator)
 
 
@@ -79,14 +82,13 @@ def _distances(
 def _sample(
     pixels: Bool[Tensor, "frames height width"], count: int, generator: torch.Generator | None
 ) -> Float[Tensor, "frames count 2"]:
+    """One pixel drawn from each of `count` equal parts of the pixels, row by row."""
+    generator = generator or torch.Generator().manual_seed(0)
     result = torch.full((pixels.shape[0], count, 2), torch.nan, device=pixels.device)
     for index, frame in enumerate(pixels):
         centers = frame.nonzero().flip(-1) + 0.5
         if len(centers) == 0:
             continue
-        if generator is None:
-            chosen = torch.linspace(0, len(centers) - 1, count).round().long()
-        else:
-            chosen = torch.randint(len(centers), (count,), generator=generator)
-        result[index] = centers[chosen.to(centers.device)]
+        places = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+        result[index] = centers[(places * len(centers)).long().clamp_max(len(centers) - 1).to(centers.device)]
     return result

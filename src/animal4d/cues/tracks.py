@@ -174,10 +174,13 @@ class _Follower:
 
 
 def _regions(clip: Clip, background: bool) -> list[NDArray[np.bool_]]:
-    """Pixels on which points may live, a little away from the outline, where patches would mix the two motions."""
+    """Pixels on which points may live, away from the outline, where patches would mix the two motions.
+
+    Background is plentiful and keeps half a patch away; legs are too thin for that.
+    """
     binary = clip.masks.cpu().numpy() > 0.5
     inside = clip.inside_frame().cpu().numpy()
-    narrow, wide = np.ones((3, 3), np.uint8), np.ones((13, 13), np.uint8)
+    narrow, wide = np.ones((3, 3), np.uint8), np.ones((21, 21), np.uint8)
     regions = []
     for mask, covered, valid in zip(binary, inside, clip.mask_valid.tolist(), strict=True):
         covered = cv2.erode(covered.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=0) > 0
