@@ -13,27 +13,27 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from animal4d.body.model import PosedBody
-from animal4d.geometry.mesh import SparseOperator, cotangent_weights
+from animal4d.geometry.mesh import SparseOperator, cotangent_weights, difference_operator
 
 
 @dataclass(frozen=True)
 class OneRings:
-    """Every edge in both directions, with its weight in the as-rigid-as-possible energy."""
+    """The edges around every vertex, with their weights in the as-rigid-as-possible energy."""
 
-    center: Int[Tensor, "half_edges"]
-    neighbour: Int[Tensor, "half_edges"]
-    weights: Float[Tensor, "half_edges"]
+    edges: Int[Tensor, "edges 2"]
+    """Each edge once: it belongs to the rings of both its ends, where its vector differs in sign only."""
+    weights: Float[Tensor, "edges"]
     """Sum of the absolute cotangents of the two opposite angles."""
+    differences: SparseOperator
+    """Edge vectors from vertices."""
 
     @classmethod
     def of(cls, canonical: Float[Tensor, "vertices 3"], faces: Int[Tensor, "faces 3"]) -> OneRings:
         edges, weights = cotangent_weights(canonical, faces, absolute=True)
-        first, second = edges.unbind(1)
-        return cls(torch.cat((first, second)), torch.cat((second, first)), weights.repeat(2))
+        return cls(edges, weights, difference_operator(edges, len(canonical), canonical.dtype))
 
-    def vectors(self, vertices: Float[Tensor, "*batch vertices 3"]) -> Float[Tensor, "*batch half_edges 3"]:
-        """From every center to its neighbour."""
-        return vertices.index_select(-2, self.neighbour) - vertices.index_select(-2, self.center)
+    def vectors(self, vertices: Float[Tensor, "frames vertices 3"]) -> Float[Tensor, "frames edges 3"]:
+        return self.differences @ vertices
 
 
 def fit_rotations(
@@ -45,8 +45,10 @@ def fit_rotations(
     """
     with torch.no_grad():
         posed = rings.weights[:, None] * rings.vectors(vertices)
-        products = posed[..., :, None] * rings.vectors(canonical)[..., None, :]
-        covariance = vertices.new_zeros(*vertices.shape, 3).index_add(1, rings.center, products)
+        products = posed[..., :, None] * rings.vectors(canonical[None])[..., None, :]
+        covariance = vertices.new_zeros(*vertices.shape, 3)
+        for end in rings.edges.T:
+            covariance.index_add_(1, end, products)
         u, _, vt = torch.linalg.svd(covariance)
         signs = torch.ones_like(vertices)
         signs[..., 2] = torch.where(torch.linalg.det(u) * torch.linalg.det(vt) < 0, -1.0, 1.0)
@@ -76,9 +78,12 @@ def arap(
     fitted.
     """
     maps = fit_rotations(vertices, canonical, rings) if maps is None else maps
-    turned = (maps.index_select(-3, rings.center) * rings.vectors(canonical)[:, None, :]).sum(-1)
-    lengths = torch.linalg.vector_norm(rings.vectors(vertices) - turned, dim=-1)
-    per_vertex = vertices.new_zeros(vertices.shape[:2]).index_add(1, rings.center, rings.weights * lengths)
+    posed, rest = rings.vectors(vertices), rings.vectors(canonical[None])
+    per_vertex = vertices.new_zeros(vertices.shape[:2])
+    for end in rings.edges.T:
+        turned = (maps.index_select(1, end) @ rest[..., None]).squeeze(-1)
+        lengths = torch.linalg.vector_norm(posed - turned, dim=-1)
+        per_vertex = per_vertex.index_add(1, end, rings.weights * lengths)
     return per_vertex.clamp_max(ceiling).mean(1)
 
 
