@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from animal4d.body.model import LIMB_SCALE_NAMES
+from animal4d.body.model import LIMB_SCALE_NAMES, PART_NAMES
 from animal4d.body.template import load_builtin_template, load_species_betas
 from animal4d.errors import Animal4dError
 from animal4d.synth.coats import make_coat
@@ -114,14 +114,13 @@ def _shape(config: SynthConfig, n_betas: int) -> tuple[Float[Tensor, "betas"], F
     return species[config.shape].float(), still
 
 
-def _foreign(
-    animal: GltfAnimal, config: SynthConfig, times: Float[ndarray, "frames"], heading: float
-) -> Performance:
+def _foreign(animal: GltfAnimal, config: SynthConfig, times: Float[ndarray, "frames"], heading: float) -> Performance:
     rig = find_rig(animal.path, animal.node_names)
     start = np.random.default_rng([config.seed, 9]).uniform(0, animal.duration(config.motion))
     posed, transforms = animal.pose(config.motion, times + start)
-    landmarks = _landmarks(animal)
     rest = to_world(animal.vertices)
+    parts = np.array([part_of_node(name) for name in animal.dominant_joints])
+    landmarks = _landmarks(rest, parts)
     node = animal.node_names.index
     bind_joints = to_world(animal.node_transforms((), np.zeros(1))[0][..., :3, 3])
     tail_base = bind_joints[node(rig.joints["tail_1"])] if rig else rest[rest[:, 0].argmin()]
@@ -129,13 +128,16 @@ def _foreign(
 
     loop = np.linspace(0, animal.duration(config.motion), 121)[:-1]
     loop_vertices = scale * to_world(animal.pose(config.motion, loop)[0])
-    ground = float(loop_vertices[..., 2].min())
-    speed = _stance_speed(loop_vertices, loop[1], ground)
-    turn = rotation("z", np.float64(heading))
+    lowest = loop_vertices[..., 2].min(axis=1)
+    level = float(np.percentile(lowest, 75))
+    speed = _stance_speed(scale * rest, parts, loop_vertices, loop[1])
+    # Animators let toes dip into the ground: the whole animal is lifted by as much. What is above stays: a leap.
+    lift = -np.minimum(scale * to_world(posed)[..., 2].min(axis=1), level)
+    turn = rotation("z", np.array(heading))
 
     def placed(points: Float[ndarray, "frames points 3"]) -> Float[Tensor, "frames points 3"]:
         ahead = speed * (times - times.mean())
-        moved = scale * to_world(points) + np.stack((ahead, 0 * ahead, 0 * ahead - ground), axis=1)[:, None]
+        moved = scale * to_world(points) + np.stack((ahead, 0 * ahead, lift), axis=1)[:, None]
         return torch.tensor(moved @ turn.T, dtype=torch.float32)
 
     names = rig.joints if rig else {name: name for name in animal.joint_names}
@@ -154,7 +156,7 @@ def _foreign(
         vertices=vertices,
         rest=torch.tensor(scale * rest, dtype=torch.float32),
         surface=Surface(torch.tensor(faces), color, smooth=False),
-        part_labels=torch.tensor([part_of_node(name) for name in animal.dominant_joints]),
+        part_labels=torch.tensor(parts),
         joints=torch.cat((joints, extra), dim=1),
         joint_names=(*names, *landmarks),
         body_length=BODY_LENGTH,
@@ -164,11 +166,9 @@ def _foreign(
     )
 
 
-def _landmarks(animal: GltfAnimal) -> dict[str, int]:
+def _landmarks(rest: Float[ndarray, "vertices 3"], parts: Int[ndarray, "vertices"]) -> dict[str, int]:
     """Vertices of the nose and, where there is a tail, of its tip: the foremost and the one farthest along the tail."""
-    rest = to_world(animal.vertices)
-    parts = np.array([part_of_node(name) for name in animal.dominant_joints])
-    head, tail = parts == 0, np.flatnonzero(parts == 2)
+    head, tail = parts == PART_NAMES.index("head"), np.flatnonzero(parts == PART_NAMES.index("tail"))
     foremost = np.where(head if head.any() else np.ones_like(head), rest[:, 0], -np.inf)
     landmarks = {"nose": int(foremost.argmax())}
     if len(tail):
@@ -177,16 +177,22 @@ def _landmarks(animal: GltfAnimal) -> dict[str, int]:
     return landmarks
 
 
-def _stance_speed(vertices: Float[ndarray, "frames vertices 3"], step: float, ground: float) -> float:
-    """Forward speed at which feet on the ground do not slide, from one loop of an animation on the spot."""
-    height = vertices[..., 2] - ground
-    low = height < 0.035 * float(np.ptp(vertices[0, :, 2]))
-    following = np.roll(vertices, -1, axis=0)
-    standing = low & np.roll(low, -1, axis=0)
-    backward = (vertices[..., 0] - following[..., 0]) / step
-    if not standing.any():
-        return 0.0
-    speed = float(np.median(backward[standing]))
+def _stance_speed(
+    rest: Float[ndarray, "vertices 3"],
+    parts: Int[ndarray, "vertices"],
+    loop: Float[ndarray, "frames vertices 3"],
+    step: float,
+) -> float:
+    """Forward speed at which standing feet slide least, from one loop of an animation on the spot.
+
+    Animated feet rarely move back evenly, so some sliding remains.
+    """
+    height = float(np.ptp(rest[:, 2]))
+    low = rest[:, 2] < rest[:, 2].min() + 0.08 * height
+    feet = [low & (parts == leg) for leg in np.unique(parts[low])]
+    places = np.stack([loop[:, foot].mean(axis=1) for foot in feet], axis=1)
+    standing = places[..., 2] < places[..., 2].min(axis=0) + 0.02 * height
+    standing &= np.roll(standing, -1, axis=0)
+    backward = (places[..., 0] - np.roll(places[..., 0], -1, axis=0)) / step
+    speed = float(backward[standing].mean()) if standing.any() else 0.0
     return speed if abs(speed) > 0.03 else 0.0
-
-

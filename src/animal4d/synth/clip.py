@@ -1,11 +1,11 @@
 """Synthetic clips: frames, masks and parts of an animal in a scene, with full truth; and their folder.
 
-    frames/00000.jpg ...   pictures
-    masks/00000.png ...    255 where the animal is
-    parts/00000.png ...    0 background, 1 + index into PART_NAMES elsewhere
-    cameras.json           intrinsics and poses of all frames, OpenCV convention
-    truth.npz              see `Truth`
-    meta.json              configuration, source and licence
+frames/00000.jpg ...   pictures
+masks/00000.png ...    255 where the animal is
+parts/00000.png ...    0 background, 1 + index into PART_NAMES elsewhere
+cameras.json           intrinsics and poses of all frames, OpenCV convention
+truth.npz              see `Truth`
+meta.json              configuration, source and licence
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ class SynthConfig:
     motion: str = "walk"
     """walk, trot, gallop, stand, look_around or sit; for a glTF the name of one of its animations."""
     shape: str = "random"
-    """Built-in body: `random`, `mean`, or a species or breed that the shape space knows (greyhound, cat, horse, ...)."""
+    """Built-in body: `random`, `mean`, or a breed or species of the shape space (greyhound, cat, horse, ...)."""
     shape_sigma: float = 0.6
     """Built-in body: how far a random shape strays, in standard deviations of the shape space."""
     coat: Literal["random", "uniform", "two_colour", "patches", "spots", "stripes", "brindle"] = "random"

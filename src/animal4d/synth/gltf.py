@@ -231,9 +231,7 @@ def _rest(node: pygltflib.Node) -> tuple[ndarray, ndarray, ndarray] | ndarray:
     )
 
 
-def _collect(
-    data: GltfData, parents: list[int]
-) -> tuple[ndarray, ndarray, ndarray, ndarray, list[int], ndarray]:
+def _collect(data: GltfData, parents: list[int]) -> tuple[ndarray, ndarray, ndarray, ndarray, list[int], ndarray]:
     """All primitives that move with a skeleton, with weights over the columns of all skins."""
     gltf = data.gltf
     columns: list[int] = []
@@ -241,9 +239,10 @@ def _collect(
     first_column: dict[int, int] = {}
     for index, skin in enumerate(gltf.skins):
         first_column[index] = len(columns)
-        columns += skin.joints
+        skin_joints = skin.joints or []
+        columns += skin_joints
         if skin.inverseBindMatrices is None:
-            bind.append(np.broadcast_to(np.eye(4), (len(skin.joints), 4, 4)))
+            bind.append(np.broadcast_to(np.eye(4), (len(skin_joints), 4, 4)))
         else:
             bind.append(data.accessor(skin.inverseBindMatrices).reshape(-1, 4, 4).transpose(0, 2, 1))
     joints = set(columns)
@@ -265,9 +264,7 @@ def _collect(
             if node.skin is None:
                 influences = [(np.full((len(positions), 1), rigid_column), np.ones((len(positions), 1)))]
             else:
-                influences = [
-                    (j.astype(np.int64) + first_column[node.skin], w) for j, w in data.influences(primitive)
-                ]
+                influences = [(j.astype(np.int64) + first_column[node.skin], w) for j, w in data.influences(primitive)]
             color = np.broadcast_to(data.base_color(primitive.material), (len(triangles), 3))
             pieces.append((positions, triangles, color, influences))
     vertices, faces, colors, weights = [], [], [], []
@@ -316,7 +313,9 @@ def _animations(data: GltfData) -> dict[str, tuple[Channel, ...]]:
             if interpolation == "CUBICSPLINE":
                 values = values.reshape(-1, 3, values.shape[-1])
             channels.append(
-                Channel(channel.target.node, channel.target.path, data.accessor(sampler.input)[:, 0], values, interpolation)
+                Channel(
+                    channel.target.node, channel.target.path, data.accessor(sampler.input)[:, 0], values, interpolation
+                )
             )
         if channels:
             animations[animation.name or f"animation_{number}"] = tuple(channels)

@@ -74,10 +74,10 @@ class GltfData:
             values = np.maximum(values / np.iinfo(dtype).max, -1.0)
         return values
 
-    def triangles(
-        self, primitive: pygltflib.Primitive
-    ) -> tuple[Float[ndarray, "vertices 3"], Int[ndarray, "faces 3"]]:
+    def triangles(self, primitive: pygltflib.Primitive) -> tuple[Float[ndarray, "vertices 3"], Int[ndarray, "faces 3"]]:
         """Positions and triangles of a primitive. Raises Animal4dError for points and lines."""
+        if primitive.attributes.POSITION is None:
+            raise Animal4dError(f"{self.path}: a primitive has no positions")
         positions = self.accessor(primitive.attributes.POSITION)
         if primitive.indices is None:
             order = np.arange(len(positions))

@@ -9,6 +9,7 @@ a rotation about +y by `a` adds `a` to them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float
@@ -76,9 +77,7 @@ def legs_of(body: ShapedBody) -> tuple[Leg, ...]:
     legs = []
     for name in LEGS:
         chain = [model.joint_names.index(f"{name}_{part}") for part in _JOINTS[name.split("_")[0]]]
-        bones = np.stack(
-            [scales[above] * (joints[below] - joints[above]) for above, below in zip(chain[:-1], chain[1:], strict=True)]
-        )
+        bones = np.stack([scales[above] * (joints[below] - joints[above]) for above, below in pairwise(chain)])
         lowest = vertices[dominant == chain[3], 2].min()
         legs.append(
             Leg(

@@ -42,11 +42,15 @@ def _fractal(points, footprint, frequency, octaves, seed, out):
             visible = min(1.0, max(0.0, 2.0 - 3.0 * footprint[n] * scale))
             norm += weight
             if visible > 0:
-                total += weight * visible * _value_noise(
-                    points[n, 0] * scale + 17.3 * octave,
-                    points[n, 1] * scale - 9.1 * octave,
-                    points[n, 2] * scale + 4.7 * octave,
-                    seed + octave,
+                total += (
+                    weight
+                    * visible
+                    * _value_noise(
+                        points[n, 0] * scale + 17.3 * octave,
+                        points[n, 1] * scale - 9.1 * octave,
+                        points[n, 2] * scale + 4.7 * octave,
+                        seed + octave,
+                    )
                 )
             scale *= 2.03
             weight *= 0.55

@@ -58,9 +58,7 @@ def _sphere(subdivisions: int) -> tuple[ndarray, ndarray]:
         middles = vertices[unique].sum(axis=1)
         vertices = np.concatenate((vertices, middles / np.linalg.norm(middles, axis=1, keepdims=True)))
         a, b, c = faces.T
-        faces = np.concatenate(
-            [np.stack(t, axis=1) for t in ((a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca))]
-        )
+        faces = np.concatenate([np.stack(t, axis=1) for t in ((a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca))])
     return vertices, faces
 
 
@@ -77,7 +75,7 @@ def _shades(rng: np.random.Generator, faces: ndarray, color: ndarray, spread: fl
 def rock(rng: np.random.Generator, color: ndarray, size: float) -> Prop:
     vertices, faces = _blob(rng, size * rng.uniform([0.7, 0.6, 0.35], [1.2, 1.0, 0.7]), 0.35, 3 if size > 0.3 else 2)
     grey = color * rng.uniform(0.7, 1.2)
-    return Prop(vertices + [0, 0, 0.25 * size], faces, _shades(rng, faces, grey, 0.1))
+    return Prop(vertices + np.array([0, 0, 0.25 * size]), faces, _shades(rng, faces, grey, 0.1))
 
 
 def bush(rng: np.random.Generator, color: ndarray, size: float) -> Prop:
@@ -109,7 +107,7 @@ def tree(rng: np.random.Generator, color: ndarray, size: float) -> Prop:
     return joined(
         [
             Prop(vertices, faces, _shades(rng, faces, bark, 0.25)),
-            Prop(crown.vertices + [0, 0, 0.75 * height], crown.faces, crown.colors),
+            Prop(crown.vertices + np.array([0, 0, 0.75 * height]), crown.faces, crown.colors),
         ]
     )
 
@@ -130,7 +128,7 @@ def crate(rng: np.random.Generator, color: ndarray, size: float) -> Prop:
             corner[:, v] = [-1, -1, 1, 1]
             faces += [[len(vertices) * 4 + k for k in triple] for triple in ((0, 1, 2), (0, 2, 3))]
             vertices.append(corner)
-    corners = (np.concatenate(vertices) + [0, 0, 1]) * box / 2
+    corners = (np.concatenate(vertices) + np.array([0, 0, 1])) * box / 2
     return Prop(corners, np.array(faces), np.repeat(paint[None], 12, axis=0) * rng.uniform(0.8, 1.1))
 
 

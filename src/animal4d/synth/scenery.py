@@ -169,9 +169,7 @@ def make_scenery(
     towards_camera = camera_path.mean(axis=0) - middle
     azimuth = np.arctan2(towards_camera[1], towards_camera[0]) + np.radians(rng.uniform(25, 65)) * rng.choice([-1, 1])
     elevation = np.radians(rng.uniform(38, 58))
-    direction = np.array(
-        [np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)]
-    )
+    direction = np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)])
     warmth = rng.uniform(0.0, 1.0)
     ground = np.mean(np.array(kind.ground[:2]), axis=0)
     sun = Sun(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -121,7 +122,8 @@ def save_truth(truth: Truth, path: Path) -> None:
     }
     if truth.body is not None:
         arrays |= {name: getattr(truth.body, name) for name in BodyParameters.__dataclass_fields__}
-    np.savez_compressed(path, **{name: np.asarray(value) for name, value in arrays.items()})
+    plain: dict[str, Any] = {name: np.asarray(value) for name, value in arrays.items()}
+    np.savez_compressed(path, **plain)
 
 
 def load_truth(folder: str | Path) -> Truth:
