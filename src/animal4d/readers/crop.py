@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -17,9 +18,8 @@ MARGIN = 0.18
 """Wanted space on every side, as a fraction of the animal's larger extent."""
 LEAST_MARGIN = 0.05
 """Space that every frame has at least, as a fraction of the window."""
-_SMOOTHING = 2.0
-"""Standard deviation in frames of the smoothing over time."""
-_RADIUS = 6
+SMOOTHING_SECONDS = 0.07
+"""Standard deviation of the smoothing over time."""
 _LEAST_SIDE = 16
 
 Box = tuple[float, float, float, float]
@@ -39,12 +39,16 @@ def mask_box(mask: Mask) -> Box | None:
     return float(left), float(top), float(right - left), float(bottom - top)
 
 
-def crop_track(boxes: Sequence[Box | None], original_size: tuple[int, int], working_size: int) -> Crop:
+def crop_track(
+    boxes: Sequence[Box | None], original_size: tuple[int, int], working_size: int, fps: float = 30.0
+) -> Crop:
     """Square windows around the boxes, smooth over time; frames without box lie between their neighbours.
 
     Every box that is given lies inside of its window with at least `LEAST_MARGIN` of the window to spare. Windows
     start and end at whole pixels, so that resampling them is exact; they may reach beyond the frame.
     """
+    sigma = min(SMOOTHING_SECONDS * fps, 4.0)
+    radius = math.ceil(3 * sigma)
     known = np.array([index for index, box in enumerate(boxes) if box is not None])
     if known.size == 0:
         raise ValueError("crop_track needs at least one box")
@@ -52,9 +56,9 @@ def crop_track(boxes: Sequence[Box | None], original_size: tuple[int, int], work
     every = np.arange(len(boxes))
     centers = np.stack([np.interp(every, known, x + width / 2), np.interp(every, known, y + height / 2)], axis=-1)
     extents = np.interp(every, known, np.maximum(width, height))
-    centers = np.stack([_smooth(centers[:, axis]) for axis in (0, 1)], axis=-1)
+    centers = np.stack([_smooth(centers[:, axis], sigma) for axis in (0, 1)], axis=-1)
     centers = centers.clip(0, [original_size[1], original_size[0]])  # so that every window meets the frame
-    half_sides = _smooth(extents) * (0.5 + MARGIN)
+    half_sides = _smooth(extents, sigma) * (0.5 + MARGIN)
 
     needed = np.zeros(len(boxes))
     reach_x = np.maximum(np.abs(x - centers[known, 0]), np.abs(x + width - centers[known, 0]))
@@ -62,8 +66,8 @@ def crop_track(boxes: Sequence[Box | None], original_size: tuple[int, int], work
     # Two pixels more than needed, because the window is rounded to whole pixels.
     needed[known] = (np.maximum(reach_x, reach_y) + 2) / (1 - 2 * LEAST_MARGIN)
     # Smoothing the running maximum over the same reach stays above what every frame needs, and has no jumps.
-    needed = maximum_filter1d(needed, 2 * _RADIUS + 1, mode="nearest")
-    half_sides = np.maximum(half_sides, gaussian_filter1d(needed, _SMOOTHING, mode="nearest", radius=_RADIUS))
+    needed = maximum_filter1d(needed, 2 * radius + 1, mode="nearest")
+    half_sides = np.maximum(half_sides, gaussian_filter1d(needed, sigma, mode="nearest", radius=radius))
 
     sides = np.maximum(np.ceil(2 * half_sides), _LEAST_SIDE)
     origins = np.round(centers - sides[:, None] / 2)
@@ -103,10 +107,10 @@ def _resize(array: NDArray, working_size: int) -> NDArray:
     return cv2.resize(array, (working_size, working_size), interpolation=interpolation)
 
 
-def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _smooth(values: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
     """Median (against single bad masks), then Gaussian; straight motion stays straight up to the ends."""
-    pad = min(_RADIUS, len(values) - 1)
+    pad = min(math.ceil(3 * sigma) + 2, len(values) - 1)
     if pad < 2:
         return values
     padded = np.pad(values, pad, mode="reflect", reflect_type="odd")
-    return gaussian_filter1d(median_filter(padded, 5), _SMOOTHING, mode="nearest", radius=_RADIUS)[pad:-pad]
+    return gaussian_filter1d(median_filter(padded, 5), sigma, mode="nearest", truncate=3)[pad:-pad]

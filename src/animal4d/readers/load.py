@@ -73,7 +73,7 @@ def load_clip(
     mask_source, notes = _open_mask_source(frames, selection, masks_path, box, progress)
 
     boxes = _measure_masks(mask_source, selection, notes, progress)
-    crop = crop_track(boxes, frames.size, working_size)
+    crop = crop_track(boxes, frames.size, working_size, selection.fps)
     images, working_masks = _cut(frames, mask_source, selection, boxes, crop, working_size, progress)
 
     world_to_camera = None
