@@ -125,20 +125,11 @@ def _foreign(animal: GltfAnimal, config: SynthConfig, times: Float[ndarray, "fra
     bind_joints = to_world(animal.node_transforms((), np.zeros(1))[0][..., :3, 3])
     tail_base = bind_joints[node(rig.joints["tail_1"])] if rig else rest[rest[:, 0].argmin()]
     scale = BODY_LENGTH / float(np.linalg.norm(rest[landmarks["nose"]] - tail_base))
-
-    loop = np.linspace(0, animal.duration(config.motion), 121)[:-1]
-    loop_vertices = scale * to_world(animal.pose(config.motion, loop)[0])
-    lowest = loop_vertices[..., 2].min(axis=1)
-    level = float(np.percentile(lowest, 75))
-    speed = _stance_speed(scale * rest, parts, loop_vertices, loop[1])
-    # Animators let toes dip into the ground: the whole animal is lifted by as much. What is above stays: a leap.
-    lift = -np.minimum(scale * to_world(posed)[..., 2].min(axis=1), level)
+    way = _way(animal, config.motion, rest, parts, times, to_world(posed)[..., 2].min(axis=1))
     turn = rotation("z", np.array(heading))
 
     def placed(points: Float[ndarray, "frames points 3"]) -> Float[Tensor, "frames points 3"]:
-        ahead = speed * (times - times.mean())
-        moved = scale * to_world(points) + np.stack((ahead, 0 * ahead, lift), axis=1)[:, None]
-        return torch.tensor(moved @ turn.T, dtype=torch.float32)
+        return torch.tensor(scale * (to_world(points) + way[:, None]) @ turn.T, dtype=torch.float32)
 
     names = rig.joints if rig else {name: name for name in animal.joint_names}
     joints = placed(transforms[..., :3, 3][:, [node(theirs) for theirs in names.values()]])
@@ -164,6 +155,27 @@ def _foreign(animal: GltfAnimal, config: SynthConfig, times: Float[ndarray, "fra
         origin=f"{animal.path.name} ({rig.source})" if rig else animal.path.name,
         licence=rig.licence if rig else "that of the source file",
     )
+
+
+def _way(
+    animal: GltfAnimal,
+    motion: str,
+    rest: Float[ndarray, "vertices 3"],
+    parts: Int[ndarray, "vertices"],
+    times: Float[ndarray, "frames"],
+    lowest: Float[ndarray, "frames"],
+) -> Float[ndarray, "frames 3"]:
+    """How an animation on the spot travels over the ground, in the file's units; `lowest` is the height of the lowest
+    vertex in every frame.
+
+    Animators let toes dip into the ground: the whole animal is lifted by as much. What is above stays, as a leap.
+    """
+    loop = np.linspace(0, animal.duration(motion), 121)[:-1]
+    vertices = to_world(animal.pose(motion, loop)[0])
+    level = float(np.percentile(vertices[..., 2].min(axis=1), 75))
+    speed = _stance_speed(rest, parts, vertices, float(loop[1]))
+    ahead = speed * (times - times.mean())
+    return np.stack((ahead, np.zeros_like(ahead), -np.minimum(lowest, level)), axis=1)
 
 
 def _landmarks(rest: Float[ndarray, "vertices 3"], parts: Int[ndarray, "vertices"]) -> dict[str, int]:
@@ -195,4 +207,4 @@ def _stance_speed(
     standing &= np.roll(standing, -1, axis=0)
     backward = (places[..., 0] - np.roll(places[..., 0], -1, axis=0)) / step
     speed = float(backward[standing].mean()) if standing.any() else 0.0
-    return speed if abs(speed) > 0.03 else 0.0
+    return speed if abs(speed) > 0.02 * height else 0.0
