@@ -1,7 +1,7 @@
 """The built-in template: a dog that stands in for SMAL, unpacked from the shipped file.
 
-The file holds the left half of everything that is symmetric (`builder/build.py` writes it); here the right half is put back
-as its exact mirror image.
+The file holds the left half of everything that is symmetric (`builder/build.py` writes it); here the right half is put
+back as its exact mirror image.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _skinning_weights(packed: dict[str, np.ndarray], n_center: int) -> np.ndarra
 
 
 def _joint_regressor(packed: dict[str, np.ndarray], n_center: int) -> np.ndarray:
-    """Dense regressor (35, V) in the order [centre | left | right]; a row's right half is its mirror joint's left half."""
+    """Dense regressor (35, V), ordered [centre | left | right]; a row's right half is its mirror joint's left half."""
     n_half = len(packed["vertices"])
     half = np.zeros((len(JOINT_NAMES), n_half))
     joint, vertex = packed["regressor_entries"].T
@@ -95,8 +95,8 @@ def load_builtin_template() -> BodyModel:
 
 
 @lru_cache(maxsize=1)
-def load_species_betas() -> dict[str, Float[Tensor, "30"]]:
-    """Shape coefficients of the means of dog breeds and other animals ("greyhound", "cat", "horse", ...): places to start from."""
+def load_species_betas() -> dict[str, Float[Tensor, "betas"]]:
+    """Shape coefficients of the means of breeds and other animals ("greyhound", "cat", "horse", ...) to start from."""
     packed = _arrays()
     return {
         str(name): torch.tensor(betas)

@@ -1,7 +1,7 @@
 """The dog itself: lofts, cones and ellipsoids around the skeleton, modelled with the mouth open.
 
-The mouth is closed after meshing by its own jaw joint (`surface.close_mouth`): lips that never touched while the surface was made
-cannot grow together.
+The mouth is closed after meshing by its own jaw joint (`skinning.close_mouth`): lips that never touched while the
+surface was made cannot grow together.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from animal4d.body.builder.implicit import Ellipsoid, Loft, Primitive, RoundCone, Solid, Tube
-from animal4d.body.builder.skeleton import GROUND, TAIL_TIP, joint_places
-from animal4d.body.joint_names import JOINT_NAMES
+from animal4d.body.builder.skeleton import GROUND, TAIL_TIP, joint_place, offset
 
-Point = Sequence[float]
 MOUTH_OPENING = np.radians(20.0)
 """How far the jaw hangs open while the surface is made."""
-MOUTH_CLOSING = MOUTH_OPENING + np.radians(3.5)
+MOUTH_CLOSING = MOUTH_OPENING + np.radians(2.0)
 """How far it is turned shut afterwards: a little more, as its weights fade towards the hinge."""
 
 EAR_REACH = np.array([-0.018, 0.056, 0.112])
@@ -43,14 +41,10 @@ def _head_sized(numbers: Sequence[Sequence[float]]) -> list[list[float]]:
 
 def rotate_about_jaw(points: np.ndarray, angle: float) -> np.ndarray:
     """Turn points (N, 3) about the jaw joint; positive opens the mouth."""
-    pivot = joint_places()[JOINT_NAMES.index("jaw")]
+    pivot = joint_place("jaw")
     cos, sin = np.cos(angle), np.sin(angle)
     turn = np.array([[cos, 0.0, sin], [0.0, 1.0, 0.0], [-sin, 0.0, cos]])
     return (points - pivot) @ turn.T + pivot
-
-
-def _joint(name: str) -> np.ndarray:
-    return joint_places()[JOINT_NAMES.index(name)]
 
 
 def _torso() -> list[Primitive]:
@@ -101,9 +95,9 @@ def _neck_and_head() -> tuple[list[Primitive], list[Primitive]]:
         Ellipsoid(head_point(0.090, 0.052, -0.036), (0.0749, 0.0428, 0.0578), blend=0.05),
         Ellipsoid(head_point(0.138, 0.038, 0.052), (0.0345, 0.0270, 0.0160), blend=0.050),
         Ellipsoid(head_point(0.178, 0.060, 0.030), (0.024, 0.014, 0.017), blend=0.024, carve=True),
-        Ellipsoid(head_point(0.162, 0.050, 0.032), (0.0190, 0.0150, 0.0160), blend=0.010),
+        Ellipsoid(head_point(0.162, 0.0475, 0.032), (0.0190, 0.0150, 0.0155), blend=0.010),
         Ellipsoid(head_point(0.282, 0.026, -0.030), (0.050, 0.0245, 0.028), blend=0.02),
-        Ellipsoid(head_point(0.323, 0.0, 0.011), (0.020, 0.027, 0.018), blend=0.012),
+        Ellipsoid(head_point(0.320, 0.0, 0.007), (0.024, 0.028, 0.021), blend=0.012),
     ]
     return neck_shapes, head_shapes
 
@@ -123,7 +117,7 @@ def _jaw() -> list[Primitive]:
 
 
 def _ear() -> list[Primitive]:
-    base, tip = _joint("left_ear") + [0.006, -0.006, -0.030], _joint("left_ear") + EAR_REACH
+    base, tip = offset(joint_place("left_ear"), 0.006, -0.006, -0.030), joint_place("left_ear") + EAR_REACH
     outline = [
         # along, half width, front, back of the shell
         (0.000, 0.054, 0.026, -0.026),
@@ -132,7 +126,7 @@ def _ear() -> list[Primitive]:
         (0.118, 0.028, 0.012, -0.012),
         (0.146, 0.012, 0.010, -0.010),
     ]
-    cup_from, cup_to = base + [0.034, 0.024, 0.056], tip + [0.018, 0.010, -0.040]
+    cup_from, cup_to = offset(base, 0.034, 0.024, 0.056), offset(tip, 0.018, 0.010, -0.040)
     return [
         Loft(base, tip, outline, up=(0.80, 0.60, 0.0), caps=(0.02, 0.012), blend=0.035),
         RoundCone(cup_from, cup_to, 0.020, 0.010, blend=0.014, carve=True),
@@ -140,8 +134,8 @@ def _ear() -> list[Primitive]:
 
 
 def _front_leg() -> list[Primitive]:
-    shoulder, elbow = _joint("front_left_shoulder"), _joint("front_left_elbow")
-    wrist, paw = _joint("front_left_wrist"), _joint("front_left_paw")
+    shoulder, elbow = joint_place("front_left_shoulder"), joint_place("front_left_elbow")
+    wrist, paw = joint_place("front_left_wrist"), joint_place("front_left_paw")
     forearm = [
         # along, half width, front, back
         (0.000, 0.042, 0.050, -0.054),
@@ -154,19 +148,19 @@ def _front_leg() -> list[Primitive]:
         Ellipsoid(
             (0.285, 0.072, 0.050), (0.150, 0.042, 0.085), direction=(0.42, 0.16, -0.9), up=(1, 0, 0.4), blend=0.07
         ),
-        RoundCone(shoulder + [-0.010, -0.006, 0.0], elbow, 0.064, 0.056, blend=0.07, stretch=(1.0, 0.72, 1.0)),
+        RoundCone(offset(shoulder, -0.010, -0.006, 0.0), elbow, 0.064, 0.056, blend=0.07, stretch=(1.0, 0.72, 1.0)),
         Ellipsoid((0.232, 0.104, -0.135), (0.060, 0.036, 0.080), blend=0.06),
         Loft(elbow, wrist, forearm, up=(1, 0, 0), caps=(0.03, 0.02), blend=0.05),
-        RoundCone(elbow + [-0.022, 0.004, 0.004], elbow + [-0.024, 0.004, -0.02], 0.022, 0.018, blend=0.03),
-        RoundCone(wrist + [0.002, 0, 0.012], wrist + [0.004, 0, -0.016], 0.030, 0.0295, blend=0.03),
+        RoundCone(offset(elbow, -0.022, 0.004, 0.004), offset(elbow, -0.024, 0.004, -0.02), 0.022, 0.018, blend=0.03),
+        RoundCone(offset(wrist, 0.002, 0, 0.012), offset(wrist, 0.004, 0, -0.016), 0.030, 0.0295, blend=0.03),
         RoundCone(wrist, paw, 0.028, 0.030, blend=0.02),
         *_paw(paw, 1.12),
     ]
 
 
 def _hind_leg() -> list[Primitive]:
-    hip, knee = _joint("back_left_hip"), _joint("back_left_knee")
-    hock, paw = _joint("back_left_hock"), _joint("back_left_paw")
+    hip, knee = joint_place("back_left_hip"), joint_place("back_left_knee")
+    hock, paw = joint_place("back_left_hock"), joint_place("back_left_paw")
     shank = [
         # along, half width, front, back
         (0.000, 0.046, 0.052, -0.074),
@@ -177,19 +171,21 @@ def _hind_leg() -> list[Primitive]:
     ]
     flat = (1.0, 0.60, 1.0)
     return [
-        RoundCone(hip + [0.0, -0.006, 0.010], knee + [-0.035, -0.010, 0.03], 0.098, 0.078, blend=0.08, stretch=flat),
+        RoundCone(
+            offset(hip, 0.0, -0.006, 0.010), offset(knee, -0.035, -0.010, 0.03), 0.098, 0.078, blend=0.08, stretch=flat
+        ),
         RoundCone((-0.432, 0.066, 0.045), (-0.372, 0.098, -0.150), 0.066, 0.052, blend=0.08, stretch=flat),
         RoundCone(
-            knee + [-0.006, -0.004, 0.04],
-            knee + [-0.014, -0.002, -0.005],
+            offset(knee, -0.006, -0.004, 0.04),
+            offset(knee, -0.014, -0.002, -0.005),
             0.056,
             0.050,
             blend=0.06,
             stretch=(1, 0.72, 1),
         ),
         Loft(knee, hock, shank, up=(1, 0, -1), caps=(0.03, 0.02), blend=0.06),
-        RoundCone(hock + [-0.022, 0, 0.020], hock + [-0.010, 0, -0.02], 0.017, 0.022, blend=0.035),
-        RoundCone(hock, paw + [-0.004, 0, 0.01], 0.029, 0.027, blend=0.03, stretch=(1.0, 0.92, 1.0)),
+        RoundCone(offset(hock, -0.022, 0, 0.020), offset(hock, -0.010, 0, -0.02), 0.017, 0.022, blend=0.035),
+        RoundCone(hock, offset(paw, -0.004, 0, 0.01), 0.029, 0.027, blend=0.03, stretch=(1.0, 0.92, 1.0)),
         *_paw(paw, 1.06),
     ]
 
@@ -208,7 +204,7 @@ def _paw(joint: np.ndarray, size: float) -> list[Primitive]:
 
 
 def _tail() -> list[Primitive]:
-    points = [_joint(f"tail_{number}") for number in range(1, 8)] + [TAIL_TIP]
+    points = [*(joint_place(f"tail_{number}") for number in range(1, 8)), TAIL_TIP]
     radii = [0.047, 0.039, 0.036, 0.035, 0.034, 0.031, 0.026, 0.014]
     return [RoundCone((-0.41, 0, 0.105), points[0], 0.046, 0.042, blend=0.06), Tube(points, radii, blend=0.03)]
 

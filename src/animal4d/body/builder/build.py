@@ -50,6 +50,11 @@ def build_surface() -> tuple[Array, Array]:
     sizing = Sizing(edge_size, rim_size).scaled(unit, unit)
     vertices, faces = remesh_to_counts(half_vertices, half_faces, solid, sizing, N_CENTER, N_SIDE)
     whole, faces, _ = mirror(vertices, faces)
+    n = 2 * N_SIDE + N_CENTER
+    if (len(whole), len(faces)) != (n, 2 * n - 4):
+        raise RuntimeError(
+            f"remeshing left {len(whole)} vertices and {len(faces)} faces: not a closed surface of genus 0"
+        )
     return whole, faces
 
 

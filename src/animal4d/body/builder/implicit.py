@@ -1,8 +1,8 @@
 """Implicit shapes: signed distances of a few primitives and their smooth union.
 
-Distances are first-order approximations (exact enough within a blend radius of the surface): negative inside, positive
-outside. Shapes are modelled on the left half (y >= 0) and evaluated at ``|y|``, so the animal is symmetric by construction
-and its two sides never blend into each other.
+Distances are first-order approximations (exact enough within a blend radius of the surface): negative inside,
+positive outside. Shapes are modelled on the left half (y >= 0) and evaluated at ``|y|``, so the animal is symmetric by
+construction and its two sides never blend into each other.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
 Array = np.ndarray
@@ -21,8 +22,11 @@ FAR = 10.0
 class Primitive(Protocol):
     """Anything with a distance, a blend radius and a box outside of which it has no say."""
 
-    blend: float
-    carve: bool
+    @property
+    def blend(self) -> float: ...
+
+    @property
+    def carve(self) -> bool: ...
 
     def distance(self, points: Array) -> Array:
         """Signed distance (N,) of points (N, 3)."""
@@ -45,12 +49,12 @@ def frame_from(direction: Array, up: Array) -> Array:
 class RoundCone:
     """A capsule from ``a`` to ``b`` with a radius at either end, optionally flattened along the axes by ``stretch``."""
 
-    a: Sequence[float]
-    b: Sequence[float]
+    a: ArrayLike
+    b: ArrayLike
     radius_a: float
     radius_b: float
     blend: float = 0.02
-    stretch: Sequence[float] = (1.0, 1.0, 1.0)
+    stretch: ArrayLike = (1.0, 1.0, 1.0)
     carve: bool = False
 
     def distance(self, points: Array) -> Array:
@@ -65,7 +69,7 @@ class RoundCone:
         return (length - radius) / np.where(length > 1e-9, slope, 1 / stretch.min())
 
     def bounds(self) -> tuple[Array, Array]:
-        ends = np.array([self.a, self.b])
+        ends = np.stack([np.asarray(self.a, float), np.asarray(self.b, float)])
         reach = max(self.radius_a, self.radius_b) * np.asarray(self.stretch)
         return ends.min(0) - reach, ends.max(0) + reach
 
@@ -74,7 +78,7 @@ class RoundCone:
 class Tube:
     """A round tube along a smooth curve through ``points``, with a radius at each of them."""
 
-    points: Sequence[Sequence[float]]
+    points: Sequence[ArrayLike]
     radii: Sequence[float]
     blend: float = 0.02
     samples: int = 40
@@ -100,10 +104,10 @@ class Tube:
 class Ellipsoid:
     """An ellipsoid with ``radii`` along ``direction``, the lateral axis and ``up``."""
 
-    centre: Sequence[float]
-    radii: Sequence[float]
-    direction: Sequence[float] = (1.0, 0.0, 0.0)
-    up: Sequence[float] = (0.0, 0.0, 1.0)
+    centre: ArrayLike
+    radii: ArrayLike
+    direction: ArrayLike = (1.0, 0.0, 0.0)
+    up: ArrayLike = (0.0, 0.0, 1.0)
     blend: float = 0.02
     carve: bool = False
 
@@ -116,7 +120,7 @@ class Ellipsoid:
         return np.where(level > 1e-3, level * (level - 1) / np.maximum(gradient, 1e-9), -radii.min())
 
     def bounds(self) -> tuple[Array, Array]:
-        reach = max(self.radii)
+        reach = float(np.max(self.radii))
         return np.asarray(self.centre) - reach, np.asarray(self.centre) + reach
 
 
@@ -128,10 +132,10 @@ class Loft:
     ``up``). Sections are interpolated monotonically, and rounded off over ``caps`` at either end.
     """
 
-    start: Sequence[float]
-    end: Sequence[float]
+    start: ArrayLike
+    end: ArrayLike
     stations: Sequence[Sequence[float]]
-    up: Sequence[float] = (0.0, 0.0, 1.0)
+    up: ArrayLike = (0.0, 0.0, 1.0)
     caps: tuple[float, float] = (0.05, 0.05)
     power: float = 2.0
     blend: float = 0.02

@@ -1,7 +1,7 @@
 """How far joints comfortably turn: rotation vectors in the body's axes, in radians.
 
-Turning about x rolls to the animal's right, about y (positive) lowers the nose and carries a leg's end backwards, about z
-looks to the left. Rows are (x, y, z), each with the lowest and the highest value.
+A positive turn about x rolls to the animal's right, one about y lowers the nose and carries a leg's end backwards, one
+about z looks to the left. Rows are (x, y, z), each with the lowest and the highest value.
 """
 
 from __future__ import annotations

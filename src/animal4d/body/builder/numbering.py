@@ -9,9 +9,8 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from animal4d.body.builder.anatomy import EAR_REACH, head_point
-from animal4d.body.builder.skeleton import TAIL_TIP, joint_places
+from animal4d.body.builder.skeleton import TAIL_TIP, joint_place, offset
 from animal4d.body.builder.surface import N_CENTER, N_SIDE
-from animal4d.body.joint_names import JOINT_NAMES
 from animal4d.body.keypoints import BACK, BELLY, KEYPOINT_VERTICES, VERTEX_GROUPS
 
 Array = np.ndarray
@@ -26,12 +25,8 @@ class Places:
     pairs: tuple[tuple[int | None, int | None], ...] = ()
 
 
-def _joint(name: str) -> Array:
-    return joint_places()[JOINT_NAMES.index(name)]
-
-
 def _between(first: str, second: str, share: float) -> Array:
-    return (1 - share) * _joint(first) + share * _joint(second)
+    return (1 - share) * joint_place(first) + share * joint_place(second)
 
 
 def _two_sides(left: str, skip: tuple[int, ...] = ()) -> tuple[tuple[int | None, int | None], ...]:
@@ -47,7 +42,7 @@ def _two_sides(left: str, skip: tuple[int, ...] = ()) -> tuple[tuple[int | None,
 def landmark_places() -> list[Places]:
     """Single vertices first, then groups, each around its target in the rest pose."""
     k = KEYPOINT_VERTICES
-    ear_tip = _joint("left_ear") + EAR_REACH
+    ear_tip = joint_place("left_ear") + EAR_REACH
     both_elbow_and_wrist = 384  # The end of the forearm: it counts to the middle of the leg and to its low part.
 
     def mid_body(height: float) -> Array:
@@ -58,21 +53,24 @@ def landmark_places() -> list[Places]:
         Places(mid_body(-0.165), center=(BELLY,)),
         Places(head_point(0.365, 0.0, 0.008), center=(k["nose_end"],)),
         Places(head_point(0.310, 0.0, -0.095), center=(k["chin"],)),
-        Places(
-            _joint("neck") * [0.4, 1, 0.4] + _joint("head") * [0.6, 1, 0.6] + [0.06, 0, -0.09], center=(k["throat"],)
-        ),
-        Places(_joint("spine_6") + [0.02, 0.0, 0.10], center=(k["withers"],)),
+        Places(offset(_between("neck", "head", 0.4), 0.06, 0.0, -0.09), center=(k["throat"],)),
+        Places(offset(joint_place("spine_6"), 0.02, 0.0, 0.10), center=(k["withers"],)),
         Places(ear_tip, pairs=((k["left_ear_tip"], k["right_ear_tip"]),)),
         Places(head_point(0.172, 0.062, 0.034), pairs=((k["left_eye"], k["right_eye"]),)),
-        Places(_joint("front_left_paw") + [0.070, 0.0, -0.025], pairs=((k["front_left_paw"], k["front_right_paw"]),)),
-        Places(_joint("back_left_paw") + [0.070, 0.0, -0.025], pairs=((k["back_left_paw"], k["back_right_paw"]),)),
+        Places(
+            offset(joint_place("front_left_paw"), 0.070, 0.0, -0.025),
+            pairs=((k["front_left_paw"], k["front_right_paw"]),),
+        ),
+        Places(
+            offset(joint_place("back_left_paw"), 0.070, 0.0, -0.025), pairs=((k["back_left_paw"], k["back_right_paw"]),)
+        ),
         Places(_between("front_left_elbow", "front_left_wrist", 0.85), pairs=((both_elbow_and_wrist, None),)),
         Places(
             head_point(0.170, 0.060, 0.034),
             pairs=((1068, 2660), (1080, 3038), (1029, 3030), (1226, 2675), (645, 2567)),
         ),
         Places(head_point(0.340, 0.0, -0.062), center=(11, 5), pairs=((910, None),)),
-        Places(ear_tip + [0.010, -0.018, -0.055], pairs=_two_sides("left_ear")),
+        Places(offset(ear_tip, 0.010, -0.018, -0.055), pairs=_two_sides("left_ear")),
         Places(
             head_point(0.360, 0.0, 0.008),
             center=(1870, 1879),
@@ -89,24 +87,26 @@ def landmark_places() -> list[Places]:
         ),
         Places(_between("back_left_knee", "back_left_hock", 0.5), pairs=_two_sides("back_left_leg_middle")),
         Places(
-            _between("front_left_shoulder", "front_left_elbow", 0.4) + [0, 0.05, 0],
+            offset(_between("front_left_shoulder", "front_left_elbow", 0.4), 0, 0.05, 0),
             pairs=_two_sides("front_left_leg_top"),
         ),
-        Places(_between("back_left_hip", "back_left_knee", 0.4) + [0, 0.05, 0], pairs=_two_sides("back_left_leg_top")),
-        Places(_joint("tail_1"), center=(1811,), pairs=((63, 370), (194, 452), (52, 64))),
-        Places(_joint("tail_4"), center=(0, 1824), pairs=((464, 2429), (465, 2430), (726, 2690))),
+        Places(
+            offset(_between("back_left_hip", "back_left_knee", 0.4), 0, 0.05, 0), pairs=_two_sides("back_left_leg_top")
+        ),
+        Places(joint_place("tail_1"), center=(1811,), pairs=((63, 370), (194, 452), (52, 64))),
+        Places(joint_place("tail_4"), center=(0, 1824), pairs=((464, 2429), (465, 2430), (726, 2690))),
         Places(TAIL_TIP, center=(28, 24), pairs=((474, None), (475, None), (731, None))),
         Places(
-            _joint("neck") + [0.06, 0.0, -0.11],
+            offset(joint_place("neck"), 0.06, 0.0, -0.11),
             center=(45, 59, 60),
             pairs=((114, None), (130, None), (186, None), (189, None), (878, None)),
         ),
         Places(
-            _joint("spine_6") + [0.02, 0.03, 0.06],
+            offset(joint_place("spine_6"), 0.02, 0.03, 0.06),
             pairs=((190, 2164), (None, 2091), (None, 2037), (None, 2036), (None, 2160)),
         ),
         Places(
-            _between("neck", "head", 0.5) + [0, 0.06, 0.02],
+            offset(_between("neck", "head", 0.5), 0, 0.06, 0.02),
             pairs=((1158, 3116), (191, 2165), (133, None), (154, None), (339, None), (653, None)),
         ),
     ]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from animal4d.body.builder.proportions import SHARES, SPECIES
 from animal4d.body.builder.shape_rig import reshape
 from animal4d.body.builder.skinning import diffuse
+from animal4d.body.builder.species import SHARES, SPECIES
 from animal4d.body.joint_names import JOINT_NAMES
 
 Array = np.ndarray

@@ -1,4 +1,4 @@
-"""The joint regressor: joints as means of the skin around them, learnt on the population so that they follow the shape."""
+"""The joint regressor: joints as means of the skin around them, learnt on the population to follow its shapes."""
 
 from __future__ import annotations
 

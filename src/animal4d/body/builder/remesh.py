@@ -1,4 +1,4 @@
-"""Isotropic remeshing of a disc whose boundary lies on the plane y = 0 (after Botsch and Kobbelt, 2004), to exact counts.
+"""Isotropic remeshing (after Botsch and Kobbelt, 2004), to exact counts, of a disc whose boundary lies on y = 0.
 
 Splitting long edges, collapsing short ones, flipping towards regular valence, sliding vertices in their tangent plane
 and pulling them back to the implicit surface; the boundary only moves within its plane.
@@ -82,9 +82,12 @@ class EditableDisc:
     def split(self, a: int, b: int) -> int:
         """Put a vertex on the middle of an edge."""
         middle = len(self.position)
+        wings = self.opposite(a, b)
         self.position.append((self.position[a] + self.position[b]) / 2)
+        if len(wings) == 2:
+            self.position[middle][1] = max(self.position[middle][1], 1e-4)  # Only the boundary lies on the plane.
         self.star.append(set())
-        for index, _ in self.opposite(a, b):
+        for index, _ in wings:
             face = self.faces[index]
             first = tuple(middle if v == b else v for v in face)
             second = tuple(middle if v == a else v for v in face)
@@ -96,7 +99,7 @@ class EditableDisc:
         return middle
 
     def collapse(self, a: int, b: int, longest: Callable[[Array], float]) -> bool:
-        """Merge an edge into one vertex where that keeps a disc, no triangle turns over and no edge exceeds ``longest``."""
+        """Merge an edge into a vertex where that keeps a disc, turns no triangle over, no edge exceeds ``longest``."""
         wings = self.opposite(a, b)
         plane_a, plane_b = self.on_plane(a), self.on_plane(b)
         if plane_a and plane_b and len(wings) != 1:
@@ -107,6 +110,10 @@ class EditableDisc:
             return False
         if plane_b and not plane_a:
             a, b, plane_a, plane_b = b, a, plane_b, plane_a
+        if plane_a and not plane_b:
+            beyond = self.neighbours(b) - self.neighbours(a) - {a}
+            if any(map(self.on_plane, beyond)):  # It would tie two boundary vertices across the surface.
+                return False
         target = self.position[a] if plane_a and not plane_b else (self.position[a] + self.position[b]) / 2
         gone = {index for index, _ in wings}
         limit = longest(target)
@@ -300,7 +307,7 @@ def _settle_counts(disc: EditableDisc, sizing: Sizing, boundary: int, interior: 
 def remesh_to_counts(
     vertices: Array, faces: Array, solid: Solid, sizing: Sizing, boundary: int, interior: int
 ) -> tuple[Array, Array]:
-    """Remesh a disc to exactly ``boundary`` vertices on the plane and ``interior`` others, sized in proportion to ``sizing``."""
+    """Remesh a disc to ``boundary`` vertices on the plane and ``interior`` others, in proportion to ``sizing``."""
     disc = EditableDisc(vertices, faces)
     inside_scale, rim_scale = 1.0, 1.0
     for round_number in range(24):

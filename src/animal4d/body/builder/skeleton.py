@@ -66,6 +66,16 @@ def joint_places() -> np.ndarray:
     return places
 
 
+def joint_place(name: str) -> np.ndarray:
+    """Rest place (3,) of one joint."""
+    return joint_places()[JOINT_NAMES.index(name)]
+
+
+def offset(place: np.ndarray, x: float, y: float, z: float) -> np.ndarray:
+    """A place beside another one."""
+    return place + np.array([x, y, z])
+
+
 def mirrored_joints() -> np.ndarray:
     """For every joint the index of its mirror image."""
     return np.array([JOINT_NAMES.index(mirrored_name(name)) for name in JOINT_NAMES])

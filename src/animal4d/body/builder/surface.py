@@ -7,7 +7,7 @@ from skimage.measure import marching_cubes
 
 from animal4d.body.builder.anatomy import head_point
 from animal4d.body.builder.implicit import Solid
-from animal4d.body.builder.skeleton import GROUND, joint_places
+from animal4d.body.builder.skeleton import GROUND, TAIL_TIP, joint_places
 from animal4d.body.joint_names import JOINT_NAMES
 
 Array = np.ndarray
@@ -55,9 +55,11 @@ def edge_size(points: Array) -> Array:
 
 
 def rim_size(points: Array) -> Array:
-    """Relative edge length along the plane of symmetry: its 135 vertices are scarce, and head and tail need them most."""
+    """Relative edge length along the plane of symmetry: its vertices are scarce, and head and tail need them most."""
     in_front = 1 - _below(points[:, 0], 0.50, 0.04)
-    return edge_size(points) * (1.7 - 1.0 * in_front - 0.55 * _below(points[:, 0], -0.50, 0.03))
+    ends = [np.linalg.norm(points - end, axis=1) for end in (head_point(0.33, 0.0, 0.0), TAIL_TIP)]
+    finer = 1 - 0.35 * np.exp(-((np.minimum(*ends) / 0.06) ** 4))
+    return finer * edge_size(points) * (1.45 - 0.70 * in_front - 0.25 * _below(points[:, 0], -0.50, 0.03))
 
 
 def _below(values: Array, level: float, width: float) -> Array:
