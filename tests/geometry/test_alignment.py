@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from animal4d.geometry.alignment import Similarity, fit_similarity, fit_similarity_robust, procrustes_aligned
+from animal4d.geometry.alignment import (
+    Similarity,
+    align_camera_tracks,
+    fit_similarity,
+    fit_similarity_robust,
+    procrustes_aligned,
+)
+from animal4d.geometry.cameras import Cameras, cameras_from_pytorch3d, cameras_to_pytorch3d
 from animal4d.geometry.rotations import matrix_from_axis_angle
 
 seeds = st.integers(0, 2**31 - 1)
@@ -101,3 +109,33 @@ def test_procrustes_removes_every_similarity():
     points = torch.randn(4, 9, 3, dtype=torch.float64, generator=generator)
     moved = random_similarity(generator, (4,)).apply(points)
     torch.testing.assert_close(procrustes_aligned(moved, points), points)
+
+
+@pytest.mark.golden
+def test_golden_camera_alignment(golden_dir):
+    golden = np.load(golden_dir / "camera_alignment.npz")
+    tensors = {key: torch.from_numpy(golden[key]) for key in golden.files}
+    focal, middle = torch.ones(len(tensors["R_source"]), 2), torch.zeros(len(tensors["R_source"]), 2)
+    source, target = (
+        cameras_from_pytorch3d(tensors[f"R_{name}"], tensors[f"T_{name}"], focal, middle, (2, 2))
+        for name in ("source", "target")
+    )
+    aligned = cameras_to_pytorch3d(align_camera_tracks(source, target))
+    torch.testing.assert_close(aligned["R"], tensors["R_aligned"], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(aligned["T"], tensors["T_aligned"], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("frames", [1, 6])
+def test_camera_tracks_that_differ_by_a_similarity_are_brought_together(frames):
+    """The same pictures from a world that was turned, shifted and scaled."""
+    generator = torch.Generator().manual_seed(0)
+    world_to_camera = torch.eye(4, dtype=torch.float64).repeat(frames, 1, 1)
+    vectors = torch.randn(frames, 6, dtype=torch.float64, generator=generator)
+    world_to_camera[:, :3, :3], world_to_camera[:, :3, 3] = matrix_from_axis_angle(vectors[:, :3]), vectors[:, 3:]
+    source = Cameras(torch.eye(3, dtype=torch.float64).repeat(frames, 1, 1), world_to_camera, (2, 2))
+    rotation, shift, scale = matrix_from_axis_angle(vectors[0, :3] * 2), vectors[0, 3:] + 1, 1.0 if frames == 1 else 2.5
+    changed = world_to_camera.clone()
+    changed[:, :3, :3] = source.R_cam_from_world @ rotation
+    changed[:, :3, 3] = source.R_cam_from_world @ shift + scale * source.t_cam_from_world
+    target = Cameras(source.intrinsics, changed, (2, 2))
+    torch.testing.assert_close(align_camera_tracks(source, target).world_to_camera, changed)

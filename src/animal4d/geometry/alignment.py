@@ -1,12 +1,15 @@
-"""Rigid and similarity alignment of point sets in least squares (Umeyama 1991), weighted, batched and robust."""
+"""Rigid and similarity alignment in least squares: point sets (Umeyama 1991; weighted, batched, robust) and camera
+tracks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from animal4d.geometry.cameras import Cameras
 
 
 @dataclass(frozen=True)
@@ -93,3 +96,31 @@ def procrustes_aligned(
 ) -> Float[Tensor, "*batch points 3"]:
     """`points` after the similarity that brings them nearest to `target`."""
     return fit_similarity(points, target).apply(points)
+
+
+def align_camera_tracks(source: Cameras, target: Cameras) -> Cameras:
+    """The source cameras after ONE similarity of their world that brings them nearest to the target's, frame by frame.
+
+    The rotation is the mean of the relative rotations; scale and shift fit the translations in least squares. Relative
+    poses within the source stay as they are (as `corresponding_cameras_alignment` of PyTorch3D, mode "extrinsics").
+    """
+    R, R_target = source.R_cam_from_world, target.R_cam_from_world
+    u, _, vt = torch.linalg.svd((R.transpose(1, 2) @ R_target).mean(0))
+    signs = u.new_tensor([1.0, 1.0, 1.0])
+    signs[2] = torch.where(torch.linalg.det(u) * torch.linalg.det(vt) < 0, -1.0, 1.0)
+    rotation = (u * signs) @ vt
+
+    # Translations seen in the source's world axes, where they are comparable between frames.
+    shifts = (R.transpose(1, 2) @ source.t_cam_from_world[..., None]).squeeze(-1)
+    shifts_target = (R.transpose(1, 2) @ target.t_cam_from_world[..., None]).squeeze(-1)
+    centred = shifts - shifts.mean(0)
+    scale = torch.ones_like(centred[0, 0])
+    spread = centred.square().sum()
+    if spread > 1e-12:
+        scale = (centred * (shifts_target - shifts_target.mean(0))).sum() / spread
+    shift = shifts_target.mean(0) - scale * shifts.mean(0)
+
+    world_to_camera = source.world_to_camera.clone()
+    world_to_camera[:, :3, :3] = R @ rotation
+    world_to_camera[:, :3, 3] = R @ shift + scale * source.t_cam_from_world
+    return replace(source, world_to_camera=world_to_camera)

@@ -173,11 +173,15 @@ def sample_surface(
     n_points: int,
     generator: torch.Generator | None = None,
 ) -> SurfacePoints:
-    """Points drawn uniformly by area, for every mesh of the batch its own. The draw itself carries no gradient."""
-    areas = face_areas(vertices.detach(), faces).clamp_min(1e-20)
+    """Points drawn uniformly by area, for every mesh of the batch its own. The draw itself carries no gradient.
+
+    Drawn on the generator's device, so that a seed gives the same points wherever the mesh is.
+    """
+    device = vertices.device if generator is None else generator.device
+    areas = face_areas(vertices.detach(), faces).clamp_min(1e-20).to(device)
     batch = areas.shape[:-1]
     drawn = torch.multinomial(areas.reshape(-1, len(faces)), n_points, replacement=True, generator=generator)
-    uniform = torch.rand(*batch, n_points, 2, dtype=vertices.dtype, device=vertices.device, generator=generator)
+    uniform = torch.rand(*batch, n_points, 2, dtype=vertices.dtype, device=device, generator=generator)
     root = uniform[..., 0].sqrt()
     barycentrics = torch.stack((1 - root, root * (1 - uniform[..., 1]), root * uniform[..., 1]), dim=-1)
-    return SurfacePoints(drawn.view(*batch, n_points), barycentrics)
+    return SurfacePoints(drawn.view(*batch, n_points).to(vertices.device), barycentrics.to(vertices.device))

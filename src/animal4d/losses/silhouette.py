@@ -49,8 +49,9 @@ class SilhouetteTarget:
 
     def drawn(self, n_pixels: int, generator: torch.Generator | None = None) -> SilhouetteTarget:
         """With `n_pixels` pixels of every mask, drawn at random with replacement, instead of all."""
-        uniform = torch.rand(len(self.pixels), n_pixels, device=self.pixels.device, generator=generator)
-        index = (uniform * self.lengths[:, None]).long().clamp_max(self.pixels.shape[1] - 1)
+        device = self.pixels.device if generator is None else generator.device
+        uniform = torch.rand(len(self.pixels), n_pixels, device=device, generator=generator)
+        index = (uniform.to(self.pixels.device) * self.lengths[:, None]).long().clamp_max(self.pixels.shape[1] - 1)
         pixels = self.pixels.gather(1, index[..., None].expand(-1, -1, 2))
         lengths = torch.where(self.lengths > 0, n_pixels, 0)
         return SilhouetteTarget(pixels, lengths, self.distances)
