@@ -46,13 +46,13 @@ def constant(value: float) -> Schedule:
 class LossWeights:
     """Weight of every loss over the progress of the fit. Zero leaves a loss out."""
 
-    silhouette: Schedule = field(default_factory=lambda: constant(1.0))
+    silhouette: Schedule = field(default_factory=lambda: constant(100.0))
     """Two-sided chamfer between the projected mesh and the mask, in squared units of half the image."""
-    tracks: Schedule = field(default_factory=lambda: Schedule((0.15,), (0.02, 0.05)))
+    tracks: Schedule = field(default_factory=lambda: Schedule((0.15,), (100.0, 300.0)))
     """Points that move together in the video stay on their place of the surface."""
     arap: Schedule = field(default_factory=lambda: constant(0.02))
     """As-rigid-as-possible energy of the vertex offsets."""
-    edge_length: Schedule = field(default_factory=lambda: constant(0.0005))
+    edge_length: Schedule = field(default_factory=lambda: constant(0.00005))
     """Change of edge lengths by the vertex offsets."""
     laplacian: Schedule = field(default_factory=lambda: constant(0.1))
     """Uniform Laplacian of the vertex offsets."""
@@ -90,6 +90,10 @@ class FitConfig:
     """Of betas and limb scales."""
     learning_rate_offsets: Schedule = field(default_factory=lambda: Schedule((0.5, 0.7), (0.0, 0.0005, 0.001)))
     """Of the vertex offsets: off until pose and shape have settled."""
+    withhold: Schedule = field(default_factory=lambda: constant(0.5))
+    """Share of steps that hide the residuals of random stretches of frames, so that the network learns them."""
+    withhold_frames: int = 5
+    """Length of a hidden stretch."""
     gradient_clip: float = 1.0
     """Largest norm of the gradient per group of parameters."""
     checkpoint_every: int = 50

@@ -56,7 +56,5 @@ class Reconstruction:
         return self.shaped(model).with_pose(self.joint_rotations[frames], self.translation[frames])
 
     def to(self, device: torch.device | str) -> Reconstruction:
-        moved = {
-            f.name: value.to(device) for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)
-        }
+        moved = {f.name: value.to(device) for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
         return replace(self, **moved)

@@ -1,0 +1,129 @@
+"""All losses of a clip together: what the trainer minimises, and the IoU by which it chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from animal4d.body.model import BodyModel, PosedBody
+from animal4d.clip import Clip
+from animal4d.config import FitConfig
+from animal4d.cues.tracks import Tracks
+from animal4d.fit.parameters import AnimalState
+from animal4d.fit.split import Split
+from animal4d.geometry.cameras import Cameras
+from animal4d.geometry.mesh import difference_operator, sample_surface, uniform_laplacian, unique_edges
+from animal4d.geometry.rasterize import rasterize
+from animal4d.losses.priors import joint_limits, mean_square, rest_pose
+from animal4d.losses.rigidity import OneRings, arap, edge_length_change, laplacian_length
+from animal4d.losses.silhouette import SilhouetteTarget, silhouette_distance
+from animal4d.losses.smoothness import rotation_smoothness, translation_smoothness
+from animal4d.losses.tracks import anchor_tracks, anchored_tracks, neighbour_pairs
+
+Losses = Mapping[str, Tensor]
+
+
+class Objective:
+    """Losses on the training frames of a clip, for one body model and one camera track."""
+
+    def __init__(
+        self, clip: Clip, tracks: Tracks, model: BodyModel, cameras: Cameras, split: Split, config: FitConfig
+    ) -> None:
+        device = model.device
+        self.model, self.split, self.config = model, split, config
+        self.cameras = cameras.to(device)
+        self.times = clip.times.to(device)
+        self.frame_numbers = clip.frame_numbers.to(device)
+        self.binary = (clip.masks > 0.5).to(device)
+        self.inside = clip.inside_frame().to(device)
+        self.target = SilhouetteTarget.from_masks(clip.masks).to(device)
+        # Tracks are kept in pixels of the original frames.
+        self.track_points = clip.crop.from_original(tracks.points).to(device)
+        self.track_visible = tracks.visible.to(device)
+        self.rings = OneRings.of(model.v_template, model.faces)
+        self.differences = difference_operator(unique_edges(model.faces), model.n_vertices).to(device)
+        self.laplacian = uniform_laplacian(model.faces, model.n_vertices).to(device)
+
+    def losses(
+        self, state: AnimalState, frames: Tensor, progress: float, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Weighted losses, to be summed. Those of single frames are means over the batch; smoothness and pose priors
+        speak for all frames, since they cost next to nothing."""
+        posed = state.posed(frames)
+        unweighted = {
+            "silhouette": lambda: self._silhouette(state, posed, frames, generator),
+            "tracks": lambda: self._tracks(posed, frames),
+            "arap": lambda: self._arap(state).mean(),
+            "edge_length": lambda: edge_length_change(
+                state.shaped.vertices[None], state.base.vertices.detach(), self.differences
+            ).mean(),
+            "laplacian": lambda: laplacian_length(state.vertex_offsets[None], self.laplacian).mean(),
+            "parameters": lambda: (
+                mean_square(state.betas) + mean_square(state.limb_scales) + mean_square(state.offsets)
+            ),
+            "joint_limits": lambda: joint_limits(state.joint_rotations, self.model.joint_limits).mean(),
+            "pose_prior": lambda: rest_pose(state.joint_rotations).mean(),
+            "smoothness": lambda: (
+                rotation_smoothness(state.joint_rotations, self.times)
+                + 4.0 * translation_smoothness(state.translation, self.times)
+            ).mean(),
+        }
+        weights = {name: getattr(self.config.weights, name).at(progress) for name in unweighted}
+        return {name: weights[name] * loss() for name, loss in unweighted.items() if weights[name] > 0}
+
+    def _silhouette(
+        self, state: AnimalState, posed: PosedBody, frames: Tensor, generator: torch.Generator
+    ) -> Float[Tensor, ""]:
+        samples = sample_surface(
+            state.shaped.vertices.detach(), self.model.faces, self.config.surface_samples, generator
+        )
+        cameras = self.cameras[frames]
+        points = cameras.project(samples.on(posed.vertices, self.model.faces))
+        target = self.target[frames].drawn(self.config.mask_samples, generator)
+        return silhouette_distance(points, target, self._in_sight(points, frames)).mean()
+
+    def _arap(self, state: AnimalState) -> Float[Tensor, "1"]:
+        """Of the vertex offsets on the rest shape: poses bend the mesh by skinning, which is free."""
+        unturned = torch.eye(3, device=self.model.device).expand(1, self.model.n_vertices, 3, 3)
+        return arap(state.shaped.vertices[None], state.base.vertices.detach(), self.rings, unturned)
+
+    def _in_sight(self, points: Float[Tensor, "batch points 2"], frames: Tensor) -> Float[Tensor, "batch points"]:
+        """1 where a point falls on the filmed frame, nearly 0 beyond its border, where nobody knows the mask."""
+        _, height, width = self.inside.shape
+        column = points[..., 0].detach().long().clamp(0, width - 1)
+        row = points[..., 1].detach().long().clamp(0, height - 1)
+        filmed = self.inside[frames[:, None], row, column]
+        return torch.where(filmed, 1.0, 1e-3)
+
+    def _tracks(self, posed: PosedBody, frames: Tensor) -> Float[Tensor, ""]:
+        cameras = self.cameras[frames]
+        in_camera = cameras.transform(posed.vertices)
+        points, visible = self.track_points[frames], self.track_visible[frames]
+        fragments = rasterize(in_camera, self.model.faces, cameras.intrinsics, cameras.image_size)
+        pairs = neighbour_pairs(self.frame_numbers[frames])
+        anchors = anchor_tracks(fragments, points, visible)
+        return anchored_tracks(
+            anchors, in_camera, self.model.faces, cameras.intrinsics, cameras.image_size, points, visible, pairs
+        ).mean()
+
+    @torch.no_grad()
+    def silhouettes(self, state: AnimalState, frames: Tensor) -> Bool[Tensor, "batch height width"]:
+        """The model's silhouette in the given frames."""
+        cameras = self.cameras[frames]
+        in_camera = cameras.transform(state.posed(frames).vertices)
+        return rasterize(in_camera, self.model.faces, cameras.intrinsics, cameras.image_size).covered
+
+    @torch.no_grad()
+    def iou(self, state: AnimalState, frames: Tensor) -> Float[Tensor, "batch"]:
+        """Overlap of the model's silhouette with the mask, within the filmed frame."""
+        drawn = self.silhouettes(state, frames) & self.inside[frames]
+        mask = self.binary[frames]
+        return (drawn & mask).sum((1, 2)) / (drawn | mask).sum((1, 2)).clamp_min(1)
+
+    def validation_iou(self, state: AnimalState) -> float:
+        """Mean IoU on the validation frames, on the training frames where nothing is held out."""
+        frames = self.split.validation if len(self.split.validation) else self.split.train
+        return float(self.iou(state, frames).mean())

@@ -1,0 +1,143 @@
+"""What is optimised: one shape for the clip, and a pose per frame around the start's root path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from animal4d.body.model import BodyModel, PosedBody, ShapedBody
+from animal4d.fit.start import Start
+from animal4d.geometry.cameras import Cameras
+from animal4d.geometry.rotations import matrix_from_6d
+from animal4d.network.dense_feature_network import DenseFeatureNetwork
+
+IDENTITY_6D = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+
+@dataclass(frozen=True)
+class AnimalState:
+    """The animal as the parameters have it now, in all frames, in the world."""
+
+    betas: Float[Tensor, "betas"]
+    limb_scales: Float[Tensor, "7"]
+    offsets: Float[Tensor, "offsets"]
+    """Compact symmetric vertex offsets."""
+    vertex_offsets: Float[Tensor, "vertices 3"]
+    joint_rotations: Float[Tensor, "frames joints 3 3"]
+    translation: Float[Tensor, "frames 3"]
+    shaped: ShapedBody
+    base: ShapedBody
+    """The same shape without vertex offsets: what the regularisers compare with."""
+
+    def posed(self, frames: Tensor) -> PosedBody:
+        return self.shaped.with_pose(self.joint_rotations[frames], self.translation[frames])
+
+
+class AnimalParameters(nn.Module):
+    """Dense feature network plus free residuals, around a start.
+
+    The network sees the features of a frame and its time, so it also speaks for frames that no loss looks at; the
+    residuals let single frames deviate. Root translation is expressed in working pixels and log depth, so that it
+    follows the crop.
+    """
+
+    features: Tensor
+    times: Tensor
+    taught: Tensor
+    start_betas: Tensor
+    start_R_cam_from_body: Tensor
+    start_pixels: Tensor
+    start_log_depth: Tensor
+    inverse_intrinsics: Tensor
+    R_world_from_cam: Tensor
+    t_cam_from_world: Tensor
+    identity_6d: Tensor
+
+    def __init__(
+        self,
+        model: BodyModel,
+        start: Start,
+        features: Float[Tensor, "frames channels"],
+        times: Float[Tensor, "frames"],
+        cameras: Cameras,
+        taught: Bool[Tensor, "frames"],
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.start = start
+        self.image_side = max(cameras.image_size)
+        frames = len(features)
+        n_pose = 3 + 6 * model.n_joints
+        self.network = DenseFeatureNetwork.for_model(model, feature_channels=features.shape[1])
+        self.shape = nn.Parameter(torch.zeros(model.n_betas + 7))
+        self.offsets = nn.Parameter(torch.zeros(model.n_offsets))
+        self.residuals = nn.Parameter(torch.zeros(frames, n_pose))
+        buffers = {
+            "features": features,
+            "times": times,
+            "taught": taught,
+            "start_betas": start.betas,
+            "start_R_cam_from_body": start.R_cam_from_body,
+            "start_pixels": start.pixels,
+            "start_log_depth": start.log_depth,
+            "inverse_intrinsics": torch.linalg.inv(cameras.intrinsics),
+            "R_world_from_cam": cameras.R_cam_from_world.transpose(1, 2),
+            "t_cam_from_world": cameras.t_cam_from_world,
+            "identity_6d": torch.tensor(IDENTITY_6D),
+        }
+        for name, value in buffers.items():
+            self.register_buffer(name, value.clone(), persistent=False)
+
+    def forward(self, withheld: Bool[Tensor, "frames"] | None = None) -> AnimalState:
+        """The animal in all frames. Frames that no loss looks at, and those `withheld`, take their residual from
+        their neighbours in time."""
+        predicted = self.network.forward_pooled(self.features, self.times)
+        known = self.taught if withheld is None else self.taught & ~withheld
+        pose = predicted.pose + interpolation_weights(known, self.times) @ self.residuals
+        n_betas = self.model.n_betas
+        shape = predicted.shape + self.shape
+        betas = self.start_betas + shape[:n_betas]
+        limb_scales = shape[n_betas:]
+        offsets = predicted.offsets + self.offsets
+
+        rotations = matrix_from_6d(pose[:, 3:].unflatten(1, (-1, 6)) + self.identity_6d)
+        R_world_from_body = self.R_world_from_cam @ self.start_R_cam_from_body @ rotations[:, 0]
+        joint_rotations = torch.cat((R_world_from_body[:, None], rotations[:, 1:]), dim=1)
+        in_camera = self._root_in_camera(pose[:, :3]) - self.t_cam_from_world
+        translation = (self.R_world_from_cam @ in_camera[..., None]).squeeze(-1)
+
+        base = self.model.with_shape(betas, limb_scales)
+        vertex_offsets = self.model.expand_offsets(offsets)
+        shaped = self.model.with_shape(betas, limb_scales, vertex_offsets)
+        return AnimalState(betas, limb_scales, offsets, vertex_offsets, joint_rotations, translation, shaped, base)
+
+    def _root_in_camera(self, change: Float[Tensor, "frames 3"]) -> Float[Tensor, "frames 3"]:
+        """Start's pixel and depth, moved by fractions of the image and of the depth's logarithm."""
+        pixels = self.start_pixels + change[:, :2] * self.image_side
+        depth = (self.start_log_depth + change[:, 2]).exp()
+        rays = torch.cat((pixels, torch.ones_like(depth[:, None])), dim=1)
+        return (self.inverse_intrinsics @ rays[..., None]).squeeze(-1) * depth[:, None]
+
+
+def interpolation_weights(
+    known: Bool[Tensor, "frames"], times: Float[Tensor, "frames"]
+) -> Float[Tensor, "frames frames"]:
+    """Linear interpolation over time from the known frames to all; the nearest known frame beyond the ends.
+
+    All zero where nothing is known.
+    """
+    weights = torch.zeros(len(known), len(known), device=times.device)
+    places = torch.nonzero(known).squeeze(1)
+    if len(places) == 0:
+        return weights
+    after = torch.searchsorted(times[places].contiguous(), times.contiguous()).clamp(0, len(places) - 1)
+    before = (after - 1).clamp_min(0)
+    start, end = times[places[before]], times[places[after]]
+    share = ((times - start) / (end - start).clamp_min(1e-9)).clamp(0, 1)
+    rows = torch.arange(len(known), device=times.device)
+    weights.index_put_((rows, places[before]), 1 - share, accumulate=True)
+    weights.index_put_((rows, places[after]), share, accumulate=True)
+    return weights

@@ -1,0 +1,243 @@
+"""From a clip to a reconstruction: candidate starts, short fits, the fit of the best, and the world around it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from animal4d.body.model import BodyModel
+from animal4d.body.template import load_builtin_template, load_species_betas
+from animal4d.clip import Clip
+from animal4d.config import Config
+from animal4d.cues.cues import Cues
+from animal4d.errors import Animal4dError
+from animal4d.fit.objective import Objective
+from animal4d.fit.parameters import AnimalParameters, AnimalState
+from animal4d.fit.reconstruction import Reconstruction
+from animal4d.fit.split import Split, split_frames
+from animal4d.fit.start import Start, candidate_starts, load_start
+from animal4d.fit.trainer import FitDiverged, StepReport, Trainer
+from animal4d.fit.world import fit_cameras, put_on_ground
+from animal4d.geometry.cameras import Cameras
+
+START_SHAPES = ("dog", "dachshund", "greyhound", "cat", "horse", "cow", "camel")
+"""Species whose silhouettes are tried by the view search."""
+
+
+class FitProgress(Protocol):
+    """Who wants to hear how the fit goes: the console, a notebook, a log."""
+
+    def message(self, text: str) -> None:
+        """Something was decided."""
+
+    def step(self, stage: str, report: StepReport) -> None:
+        """A step is done; stage is "start 1/4" or "fit"."""
+
+
+class SilentProgress:
+    """Says nothing."""
+
+    def message(self, text: str) -> None:
+        del text
+
+    def step(self, stage: str, report: StepReport) -> None:
+        del stage, report
+
+
+@dataclass(frozen=True)
+class FitHistory:
+    """What a fit decided on the way."""
+
+    split: Split
+    start_name: str
+    start_losses: dict[str, float] = field(default_factory=dict)
+    validation_iou: float = math.nan
+    warnings: tuple[str, ...] = ()
+    diverged: str | None = None
+    """Why the fit stopped early, where it did."""
+
+
+def load_template(name: str) -> BodyModel:
+    """The body model by name. Raises Animal4dError on an unknown one."""
+    if name != "builtin":
+        raise Animal4dError(f'template "{name}" is not known; this version has "builtin"')
+    return load_builtin_template()
+
+
+def resolve_device(device: str) -> torch.device:
+    """The torch device for "auto", "cpu" or "cuda". Raises Animal4dError where CUDA is asked for and not there."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise Animal4dError("--device cuda: this torch sees no CUDA device; use --device cpu or auto")
+    return torch.device(device)
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """What all fits of one clip share."""
+
+    clip: Clip
+    cues: Cues
+    model: BodyModel
+    split: Split
+    config: Config
+    device: torch.device
+
+    def trainer(self, start: Start, steps: int) -> Trainer:
+        """A fresh fit from a start."""
+        cameras = Cameras(self.clip.intrinsics, fit_cameras(self.clip, start), self.clip.image_size)
+        fit = self.config.fit
+        torch.manual_seed(self.config.seed)  # of the network's first weights
+        taught = torch.zeros(len(self.clip), dtype=torch.bool)
+        taught[self.split.train] = True
+        parameters = AnimalParameters(
+            self.model,
+            start,
+            _standardized(self.cues.features.pooled),
+            _time_fractions(self.clip.times),
+            cameras,
+            taught,
+        ).to(self.device)
+        objective = Objective(self.clip, self.cues.tracks, self.model, cameras, self.split, fit)
+        return Trainer(objective, parameters, fit, steps, self.config.seed)
+
+
+def reconstruct(clip: Clip, config: Config | None = None, progress: FitProgress | None = None) -> Reconstruction:
+    """Fit an animal to a clip. The function of the Python API; nothing is written.
+
+    Raises Animal4dError when no frame has a usable mask.
+    """
+    from animal4d.cues.cues import make_cues
+
+    reconstruction, _ = fit_clip(clip, make_cues(clip), config or Config(), progress or SilentProgress())
+    return reconstruction
+
+
+def fit_clip(
+    clip: Clip,
+    cues: Cues,
+    config: Config,
+    progress: FitProgress,
+    checkpoints: Path | None = None,
+    resume: bool = False,
+) -> tuple[Reconstruction, FitHistory]:
+    """Starts, short fits, the fit; with a folder, checkpoints that `resume` goes on from.
+
+    A fit that diverges ends early in its last good state; `FitHistory.diverged` says so.
+    """
+    if not bool(clip.mask_valid.any()):
+        raise Animal4dError(f"{clip.source}: no frame has a usable mask; see the warnings above, or try --box x,y,w,h")
+    device = resolve_device(config.device)
+    model = load_template(config.template).to(device)
+    split = split_frames(clip.mask_valid)
+    problem = _Problem(clip, cues, model, split, config, device)
+    last = None if checkpoints is None else checkpoints / "last.pt"
+
+    if resume and last is not None:
+        trainer, start_name, start_losses = _resumed(problem, last)
+        progress.message(f"going on at step {trainer.step} of {trainer.steps}")
+    else:
+        trainer, start_name, start_losses = _best_start(problem, progress)
+    trainer.notes = {"start_name": start_name, "start_losses": start_losses}
+    diverged = None
+    try:
+        trainer.run(partial(progress.step, "fit"), checkpoints)
+    except FitDiverged as error:
+        diverged = str(error)
+        progress.message(diverged)
+    state = trainer.best()
+    if checkpoints is not None:
+        trainer.save(checkpoints / "best.pt")
+    history = FitHistory(split, start_name, start_losses, trainer.best_score, clip.warnings, diverged)
+    return _reconstruction(problem, trainer, state), history
+
+
+def _best_start(problem: _Problem, progress: FitProgress) -> tuple[Trainer, str, dict[str, float]]:
+    """Candidate starts, a short fit of each, and the trainer of the full fit from the best of them."""
+    config, clip = problem.config, problem.clip
+    shapes = load_species_betas()
+    starts = candidate_starts(
+        clip,
+        problem.model.to("cpu"),
+        {name: shapes[name] for name in START_SHAPES if name in shapes},
+        ground_speed(clip, problem.cues),
+        config.fit.starts,
+    )
+    losses: dict[str, float] = {}
+    for number, start in enumerate(starts, start=1):
+        trainer = problem.trainer(start, config.fit.start_steps)
+        trainer.run(partial(progress.step, f"start {number}/{len(starts)}"))
+        losses[start.name] = trainer.full_loss()
+    # A short fit can bend the wrong way round into the masks, so what the search knew keeps its say.
+    merit = {start.name: math.log(losses[start.name]) + 0.5 * start.cost for start in starts}
+    chosen = min(starts, key=lambda start: merit[start.name])
+    margin = min((merit[s.name] - merit[chosen.name] for s in starts if s is not chosen), default=math.inf)
+    sure = "sure" if margin > 0.4 else "fairly sure" if margin > 0.1 else "unsure"
+    others = ", ".join(f"{s.name} ({merit[s.name] - merit[chosen.name]:.2f})" for s in starts if s is not chosen)
+    progress.message(
+        f"the animal ({chosen.shape_name} build) heads {chosen.heading}; {sure}"
+        + (f"; rivals and how much worse they are (log): {others}" if others else "")
+    )
+    return problem.trainer(chosen, config.fit.steps), chosen.name, losses
+
+
+def ground_speed(clip: Clip, cues: Cues) -> Float[Tensor, "frames"]:
+    """Horizontal speed of the animal over the ground as the picture shows it, in its own sizes per second, positive to
+    the right; smoothed over a second, zero where unknown."""
+    motion = cues.ground_motion
+    if len(clip) < 2:
+        return torch.zeros(len(clip))
+    intervals = clip.times.diff().clamp_min(1e-6)
+    speed = motion.relative[:, 0] / motion.animal_size.clamp_min(1.0) / intervals
+    weight = motion.valid.float()
+    midpoints = 0.5 * (clip.times[1:] + clip.times[:-1])
+    kernel = torch.exp(-0.5 * ((clip.times[:, None] - midpoints[None]) / 0.4) ** 2) * weight
+    total = kernel.sum(1)
+    return torch.where(total > 1e-3, (kernel @ speed) / total.clamp_min(1e-3), 0.0)
+
+
+def _resumed(problem: _Problem, path: Path) -> tuple[Trainer, str, dict[str, float]]:
+    start, notes = load_start(path)
+    trainer = problem.trainer(start, problem.config.fit.steps)
+    trainer.load(path)
+    return trainer, notes["start_name"], notes["start_losses"]
+
+
+def _standardized(features: Float[Tensor, "frames channels"]) -> Float[Tensor, "frames channels"]:
+    """Zero mean over the clip, and unit variance over all channels together."""
+    centered = features - features.mean(0)
+    return centered / centered.square().mean().sqrt().clamp_min(1e-6)
+
+
+def _time_fractions(times: Float[Tensor, "frames"]) -> Float[Tensor, "frames"]:
+    """Times as fractions of the clip in [0, 1)."""
+    span = float(times[-1] - times[0])
+    return (times - times[0]) / span * (1 - 1 / len(times)) if span > 0 else torch.zeros_like(times)
+
+
+def _reconstruction(problem: _Problem, trainer: Trainer, state: AnimalState) -> Reconstruction:
+    clip, model = problem.clip, problem.model
+    raw = Reconstruction(
+        betas=state.betas,
+        limb_scales=state.limb_scales,
+        vertex_offsets=state.vertex_offsets,
+        joint_rotations=state.joint_rotations,
+        translation=state.translation,
+        intrinsics=clip.intrinsics,
+        world_to_camera=trainer.objective.cameras.world_to_camera,
+        image_size=clip.image_size,
+        crop=clip.crop,
+        frame_numbers=clip.frame_numbers,
+        times=clip.times,
+        fps=clip.fps,
+        template=problem.config.template,
+    ).to("cpu")
+    return put_on_ground(raw, model.to("cpu"))

@@ -1,0 +1,197 @@
+"""Candidate starts: a root pose for every frame, decided by silhouettes and by how the body moves over the ground.
+
+Silhouettes alone confuse a body with its mirror image in depth, and sometimes head with tail. So the best path comes
+with its rivals (turned round, mirrored in depth, both); the trainer fits each for a few steps and keeps the best.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from animal4d.body.model import BodyModel
+from animal4d.clip import Clip
+from animal4d.errors import Animal4dError
+from animal4d.fit.view_search import (
+    MaskMoments,
+    ViewBank,
+    ViewGrid,
+    ViewPath,
+    best_path,
+    build_view_bank,
+    mask_moments,
+    score_views,
+    view_rotation,
+)
+
+
+@dataclass(frozen=True)
+class Start:
+    """A root pose for every frame, in the camera's frame."""
+
+    name: str
+    """How it differs from the best path, in words."""
+    shape_name: str
+    """Species or breed whose silhouettes agreed best."""
+    betas: Float[Tensor, "betas"]
+    yaw: Float[Tensor, "frames"]
+    """Radians; 0 heads to the right of the image, pi / 2 away from the camera. Continuous over time."""
+    elevation: Float[Tensor, "frames"]
+    """Radians; how far the camera looks down on the animal."""
+    R_cam_from_body: Float[Tensor, "frames 3 3"]
+    pixels: Float[Tensor, "frames 2"]
+    """Where the body's origin projects to, in working pixels."""
+    log_depth: Float[Tensor, "frames"]
+    """Of the body's origin."""
+    score: float
+    """Mean overlap of the silhouettes in the window."""
+    cost: float
+    """Of the path, per frame: overlap, turning and motion over the ground together; a negative log-likelihood."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Tensors and plain values, for checkpoints."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @property
+    def heading(self) -> str:
+        """In words, for the log."""
+        x, depth = float(self.yaw.cos().mean()), float(self.yaw.sin().mean())
+        side = "right" if x > 0 else "left"
+        if abs(depth) > 2 * abs(x):
+            return "away from the camera" if depth > 0 else "towards the camera"
+        if abs(depth) > 0.35 * abs(x):
+            return f"{side} and {'away' if depth > 0 else 'towards the camera'}"
+        return side
+
+
+def candidate_starts(
+    clip: Clip,
+    model: BodyModel,
+    shapes: dict[str, Float[Tensor, "betas"]],
+    motion: Float[Tensor, "frames"],
+    count: int,
+) -> list[Start]:
+    """The best path and up to `count - 1` rivals, best first.
+
+    `shapes` are the bodies to try (betas by name). `motion` is the horizontal motion of the animal over the ground
+    in every frame, positive to the right, in lengths of the animal per second (zero where unknown).
+    """
+    grid = ViewGrid.default()
+    valid = clip.mask_valid
+    moments = mask_moments(clip.masks)
+    focal = clip.intrinsics[:, [0, 1], [0, 1]].mean(1)
+    angular_size = float((moments.root_areas / focal)[valid].median())
+    names = list(shapes)
+    rest = torch.eye(3).expand(model.n_joints, 3, 3)
+    bodies = [model.with_shape(shapes[name]).with_pose(rest) for name in names]
+    bank = build_view_bank(bodies, grid, angular_size)
+    scores = score_views(clip.masks, bank)
+    evidence = _yaw_evidence(motion, grid)
+
+    best = best_path(scores, valid, evidence)
+    paths = [("best", best)]
+    yaw = grid.yaws[best.yaw_index]
+    rivals = {
+        "turned round": yaw + math.pi,
+        "mirrored in depth": -yaw,
+        "turned round and mirrored in depth": math.pi - yaw,
+    }
+    for name, center in rivals.items():
+        near = _within(grid.yaws[None], center[:, None], math.radians(40))
+        near &= ~_within(grid.yaws[None], yaw[:, None], math.radians(25))
+        if bool(near.any(dim=1).all()):
+            paths.append((name, best_path(scores, valid, evidence, allowed_yaws=near)))
+    paths = [paths[0], *sorted(paths[1:], key=lambda item: item[1].cost)][:count]
+    return [_start_from_path(name, path, clip, bank, moments, names[path.body], shapes) for name, path in paths]
+
+
+def load_start(path: Path) -> tuple[Start, dict[str, Any]]:
+    """Start and notes of a checkpoint. Raises Animal4dError when it cannot be read."""
+    try:
+        saved = torch.load(path, weights_only=True, map_location="cpu")
+        return Start(**saved["start"]), saved["notes"]
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise Animal4dError(f"{path}: is not a checkpoint ({reason}); start again with --overwrite") from error
+
+
+def _yaw_evidence(motion: Float[Tensor, "frames"], grid: ViewGrid) -> Float[Tensor, "frames yaws"]:
+    """Log-likelihood of a yaw by the motion over the ground: animals walk where they look."""
+    strength = torch.tanh(motion / 0.5)
+    return 1.5 * strength[:, None] * grid.yaws.cos()[None]
+
+
+def _within(a: Tensor, b: Tensor, tolerance: float) -> Bool[Tensor, "..."]:
+    """Whether two angles differ by less than `tolerance`."""
+    return torch.cos(a - b) > math.cos(tolerance)
+
+
+def _start_from_path(
+    name: str,
+    path: ViewPath,
+    clip: Clip,
+    bank: ViewBank,
+    moments: MaskMoments,
+    shape_name: str,
+    shapes: dict[str, Float[Tensor, "betas"]],
+) -> Start:
+    yaw = _smooth(_unwrap(bank.grid.yaws[path.yaw_index]), sigma=2.5)
+    elevation = _smooth(bank.grid.elevations[path.elevation_index], sigma=4.0)
+
+    center = bank.centroids[path.body, path.elevation_index, path.yaw_index]
+    root_area = bank.root_areas[path.body, path.elevation_index, path.yaw_index]
+    focal = clip.intrinsics[:, [0, 1], [0, 1]].mean(1)
+    depth = focal * root_area / moments.root_areas
+    pixels = moments.centroids - center * (focal / depth)[:, None]
+    # Crops follow the animal, so pixels and depth relative to the crop are what varies slowly.
+    log_scale = clip.crop.scale.log()
+    pixels = _smooth(_fill(pixels, clip.mask_valid), sigma=1.0)
+    relative_depth = _fill((depth.log() + log_scale)[:, None], clip.mask_valid)[:, 0]
+    log_depth = _smooth(relative_depth, sigma=4.0) - log_scale
+
+    rays = torch.cat((pixels, torch.ones(len(clip), 1)), dim=1)
+    rays = (torch.linalg.inv(clip.intrinsics) @ rays[..., None]).squeeze(-1)
+    R_cam_from_body = rotation_to_ray(rays) @ view_rotation(yaw, elevation)
+    return Start(
+        name, shape_name, shapes[shape_name], yaw, elevation, R_cam_from_body, pixels, log_depth, path.mean_iou
+    )
+
+
+def rotation_to_ray(rays: Float[Tensor, "frames 3"]) -> Float[Tensor, "frames 3 3"]:
+    """Smallest rotation that turns the optical axis into each ray: a view of the image's middle, seen off centre."""
+    axis = torch.nn.functional.normalize(rays, dim=-1)
+    x, y, z = axis.unbind(-1)
+    k = 1 / (1 + z)
+    return torch.stack((1 - k * x * x, -k * x * y, x, -k * x * y, 1 - k * y * y, y, -x, -y, z), dim=-1).unflatten(
+        -1, (3, 3)
+    )
+
+
+def _unwrap(angle: Float[Tensor, "frames"]) -> Float[Tensor, "frames"]:
+    step = torch.remainder(angle.diff() + math.pi, 2 * math.pi) - math.pi
+    return torch.cat((angle[:1], angle[:1] + step.cumsum(0)))
+
+
+def _fill(values: Float[Tensor, "frames n"], valid: Bool[Tensor, "frames"]) -> Float[Tensor, "frames n"]:
+    """Linear interpolation over frames that are not valid; the nearest valid value at the ends."""
+    if bool(valid.all()) or not bool(valid.any()):
+        return values
+    known = torch.nonzero(valid).squeeze(1).double().numpy()
+    ticks = np.arange(len(values))
+    columns = [np.interp(ticks, known, values[valid, i].double().numpy()) for i in range(values.shape[1])]
+    return torch.tensor(np.stack(columns, axis=1), dtype=values.dtype)
+
+
+def _smooth(values: Float[Tensor, "frames *n"], sigma: float) -> Float[Tensor, "frames *n"]:
+    """Gaussian smoothing over frames, renormalised at the ends."""
+    frames = torch.arange(len(values), dtype=values.dtype)
+    kernel = torch.exp(-0.5 * ((frames[:, None] - frames[None]) / sigma) ** 2)
+    kernel = kernel / kernel.sum(1, keepdim=True)
+    return (kernel @ values.flatten(1) if values.ndim > 1 else kernel @ values).view_as(values)

@@ -1,0 +1,220 @@
+"""The optimisation: Adam on the animal's parameters, checkpoints, the best state by validation frames."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from animal4d.config import FitConfig
+from animal4d.errors import Animal4dError
+from animal4d.files.atomic import write_torch
+from animal4d.fit.objective import Objective
+from animal4d.fit.parameters import AnimalParameters, AnimalState
+
+
+class FitDiverged(Animal4dError):
+    """The loss is no longer finite; the last good state was kept."""
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What a step tells the progress display and the log."""
+
+    step: int
+    steps: int
+    total: float
+    losses: dict[str, float]
+    """Weighted, as they enter the total."""
+    validation_iou: float | None
+    """On steps that validate."""
+    seconds: float
+    """Since the fit began."""
+
+
+class Trainer:
+    """Fits one animal from one start. Deterministic for a seed on one machine."""
+
+    def __init__(
+        self, objective: Objective, parameters: AnimalParameters, config: FitConfig, steps: int, seed: int
+    ) -> None:
+        self.objective = objective
+        self.parameters = parameters
+        self.config = config
+        self.steps = steps
+        self.step = 0
+        self.generator = torch.Generator(device=parameters.residuals.device).manual_seed(seed)
+        self.best_score = -1.0
+        self.best_state: dict[str, Tensor] = _copy(parameters.state_dict())
+        self.last_good: dict[str, Tensor] = self.best_state
+        self.recent_total = float("nan")
+        self.notes: dict[str, Any] = {}
+        self._order: list[int] = []
+        network = parameters.network
+        groups: list[dict[str, Any]] = [
+            {"name": "pose", "params": [parameters.residuals], "lr": config.learning_rate_pose},
+            {"name": "network", "params": [*network.pose_branch.parameters()], "lr": config.learning_rate_network},
+            {
+                "name": "shape network",
+                "params": [*network.shape_branch.parameters()],
+                "lr": config.learning_rate_network,
+            },
+            {"name": "shape", "params": [parameters.shape], "lr": config.learning_rate_shape},
+            {"name": "offsets", "params": [parameters.offsets, *network.offsets_branch.parameters()], "lr": 0.0},
+        ]
+        self.base_rates = {group["name"]: group["lr"] for group in groups}
+        self.optimizer = torch.optim.Adam(groups, betas=(0.9, 0.98))
+
+    def run(self, report: Callable[[StepReport], None] | None = None, checkpoints: Path | None = None) -> None:
+        """Steps until the end. With a folder, `last.pt` is written at every validation and on an interrupt.
+
+        Raises FitDiverged when the loss is no longer finite, after going back to the last good state.
+        """
+        began = time.monotonic()
+        try:
+            while self.step < self.steps:
+                losses = self._one_step()
+                validate = self.step % self.config.checkpoint_every == 0 or self.step == self.steps
+                score = self.validate() if validate else None
+                if validate and checkpoints is not None:
+                    self.save(checkpoints / "last.pt")
+                if report is not None:
+                    elapsed = time.monotonic() - began
+                    report(StepReport(self.step, self.steps, self.recent_total, losses, score, elapsed))
+        except (KeyboardInterrupt, FitDiverged):
+            if checkpoints is not None:
+                self.save(checkpoints / "last.pt")
+            raise
+
+    def validate(self) -> float:
+        """Mean IoU on the validation frames (training frames where there are none); keeps the best state."""
+        score = self.objective.validation_iou(self.current())
+        self.last_good = _copy(self.parameters.state_dict())
+        if score > self.best_score:
+            self.best_score = score
+            self.best_state = self.last_good
+        return score
+
+    def current(self) -> AnimalState:
+        with torch.no_grad():
+            return self.parameters()
+
+    def full_loss(self) -> float:
+        """The loss over all training frames, with the samples that every fit of this clip gets."""
+        frames = self.objective.split.train
+        generator = torch.Generator(device=frames.device).manual_seed(0)
+        with torch.no_grad():
+            losses = self.objective.losses(self.parameters(), frames, 1.0, generator)
+        return float(torch.stack(list(losses.values())).sum())
+
+    def best(self) -> AnimalState:
+        """The state that did best on the validation frames."""
+        self.parameters.load_state_dict(self.best_state)
+        return self.current()
+
+    def _one_step(self) -> dict[str, float]:
+        progress = self.step / self.steps
+        self._set_rates(progress)
+        frames = self._next_batch()
+        self.optimizer.zero_grad(set_to_none=True)
+        state = self.parameters(self._withhold(progress))
+        losses = self.objective.losses(state, frames, progress, self.generator)
+        total = torch.stack(list(losses.values())).sum()
+        self.recent_total = float(total.detach())
+        if not torch.isfinite(total):
+            self._diverged(losses)
+        total.backward()
+        for group in self.optimizer.param_groups:
+            torch.nn.utils.clip_grad_norm_(group["params"], self.config.gradient_clip)
+        self.optimizer.step()
+        self.step += 1
+        return {name: float(value.detach()) for name, value in losses.items()}
+
+    def _diverged(self, losses: dict[str, Tensor]) -> None:
+        bad = ", ".join(name for name, value in losses.items() if not torch.isfinite(value))
+        self.parameters.load_state_dict(self.last_good)
+        raise FitDiverged(
+            f"the fit diverged at step {self.step} ({bad} is not finite); the last good state is kept: lower the "
+            "learning rates (fit.learning_rate_pose, fit.learning_rate_shape) or check the masks and cameras"
+        )
+
+    def _set_rates(self, progress: float) -> None:
+        # A cosine to a tenth: large steps find the pose, small ones settle it.
+        decay = 0.1 + 0.45 * (1 + float(torch.cos(torch.tensor(progress * torch.pi))))
+        for group in self.optimizer.param_groups:
+            base = (
+                self.config.learning_rate_offsets.at(progress)
+                if group["name"] == "offsets"
+                else self.base_rates[group["name"]]
+            )
+            group["lr"] = base * decay
+
+    def _next_batch(self) -> Tensor:
+        """Training frames in random order without repetition until all were seen; in order of time."""
+        frames = self.objective.split.train
+        size = min(self.config.batch_frames, len(frames))
+        if len(self._order) < size:
+            self._order = torch.randperm(len(frames), generator=self.generator, device=self.generator.device).tolist()
+        chosen, self._order = self._order[:size], self._order[size:]
+        return frames[torch.tensor(sorted(chosen))]
+
+    def _withhold(self, progress: float) -> Tensor | None:
+        """A random stretch of frames whose own residuals are hidden, so that the network learns to speak for frames
+        that it is not taught."""
+        if self._uniform() > self.config.withhold.at(progress):
+            return None
+        frames = len(self.parameters.residuals)
+        length = min(self.config.withhold_frames, frames - 1)
+        begin = int(self._uniform() * (frames + length - 1)) - length + 1
+        hidden = torch.zeros(frames, dtype=torch.bool)
+        for offset in range(begin, frames, 3 * length):
+            hidden[max(offset, 0) : max(offset + length, 0)] = True
+        return hidden.to(self.parameters.residuals.device)
+
+    def _uniform(self) -> float:
+        return float(torch.rand((), generator=self.generator, device=self.generator.device))
+
+    def save(self, path: Path) -> None:
+        """Everything that is needed to go on as if nothing had happened, written atomically."""
+        write_torch(
+            path,
+            {
+                "start": self.parameters.start.to_dict(),
+                "notes": self.notes,
+                "step": self.step,
+                "steps": self.steps,
+                "parameters": self.parameters.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "generator": self.generator.get_state(),
+                "order": self._order,
+                "best_score": self.best_score,
+                "best_state": self.best_state,
+                "last_good": self.last_good,
+            },
+        )
+
+    def load(self, path: Path) -> None:
+        """Goes on from `save`. Raises Animal4dError when the file is unreadable or belongs to another fit."""
+        try:
+            saved = torch.load(path, weights_only=True, map_location=self.parameters.residuals.device)
+            if saved["steps"] != self.steps:
+                raise ValueError(f"it is of a fit of {saved['steps']} steps, this one has {self.steps}")
+            self.parameters.load_state_dict(saved["parameters"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.generator.set_state(saved["generator"].cpu())
+            self._order = saved["order"]
+            self.step = saved["step"]
+            self.best_score, self.best_state = saved["best_score"], saved["best_state"]
+            self.last_good = saved["last_good"]
+        except Exception as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise Animal4dError(f"{path}: cannot resume from it ({reason}); start again with --overwrite") from error
+
+
+def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in state.items()}
