@@ -166,7 +166,11 @@ def reshape(vertices: Array, joints: Array, weights: Array, p: Proportions) -> t
         if parent < 0:
             places[joint], turns[joint] = joints[joint], turn
         else:
-            step = turns[parent] @ stretches[parent] @ (joints[joint] - joints[parent])
+            stretch = stretches[parent]
+            if name.endswith(("shoulder", "hip")):
+                # Legs follow the width of the trunk, but less, so that those of slim animals do not cross.
+                stretch = stretch * np.array([1.0, stretch[1, 1] ** -0.4, 1.0])
+            step = turns[parent] @ stretch @ (joints[joint] - joints[parent])
             places[joint], turns[joint] = places[parent] + step, turns[parent] @ turn
         carried = places[joint] + (points - joints[joint]) @ (turns[joint] @ stretches[joint]).T
         moved += weights[:, [joint]] * carried

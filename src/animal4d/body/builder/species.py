@@ -72,7 +72,7 @@ SPECIES: dict[str, Proportions] = {
     "fox": Proportions(
         trunk_width=-0.08, trunk_depth=-0.1, tuck=-0.01, neck_lift=-0.25, head_size=0.02, skull_width=0.06,
         muzzle_length=0.06, muzzle_width=-0.28, muzzle_depth=-0.26, stop=-0.006, ear_length=0.12, ear_width=0.12,
-        leg_length=-0.12, leg_thickness=-0.18, tail_length=0.1, tail_thickness=0.6, tail_lift=-0.3,
+        leg_length=-0.12, leg_thickness=-0.18, tail_length=0.1, tail_thickness=0.5, tail_lift=-0.3,
     ),
     "cat": Proportions(
         trunk_width=-0.05, trunk_depth=-0.14, chest_depth=-0.03, tuck=-0.02, neck_length=-0.3, neck_thickness=-0.12,
