@@ -120,7 +120,8 @@ def _first_mask(image: Image, box: Box) -> _Carried:
     left, top = max(round((x - window[0]) * scale), 0), max(round((y - window[1]) * scale), 0)
     right, bottom = round((x + width - window[0]) * scale), round((y + height - window[1]) * scale)
     trimap = _trimap_of_box(picture, (left, top, right, bottom))
-    mask = _largest_piece(_grabcut(picture, trimap, iterations=8))
+    mask = _largest_piece(_grabcut(picture, trimap, iterations=2))
+    mask = _without_background_pieces(picture, trimap, mask)
     if mask.sum() < 0.1 * (right - left) * (bottom - top):
         raise Animal4dError(
             "GrabCut finds no animal in the box: draw --box closer around it, or give masks from a segmenter by --masks"
@@ -154,10 +155,7 @@ def _matched_windows(previous_image: Image, image: Image, previous: _Carried) ->
 
 
 def _trimap_of_box(picture: Image, box: Window) -> NDArray[np.uint8]:
-    """Surely background outside of the box; inside of it, background where the colour is as common outside.
-
-    The middle of the box is taken for the animal.
-    """
+    """Surely background outside of the box; inside of it, probably background where the colour is common outside."""
     left, top, right, bottom = box
     trimap = np.full(picture.shape[:2], cv2.GC_BGD, np.uint8)
     trimap[top:bottom, left:right] = cv2.GC_PR_FGD
@@ -165,13 +163,31 @@ def _trimap_of_box(picture: Image, box: Window) -> NDArray[np.uint8]:
     if inside.all():
         raise Animal4dError("--box must leave some background around the animal")
     bins = _color_bins(picture)
-    common_inside, common_outside = _histogram(bins[inside]), _histogram(bins[~inside])
-    trimap[inside & (common_outside >= 1.0 * common_inside)[bins]] = cv2.GC_PR_BGD
+    trimap[inside & (_log_ratio(bins, ~inside, inside) > np.log(0.5))] = cv2.GC_PR_BGD
     rows, columns = np.indices(trimap.shape)
-    width, height = right - left, bottom - top
-    distance = np.hypot((columns - left - 0.5 * width) / width, (rows - top - 0.45 * height) / height)
-    trimap[distance < 0.12] = cv2.GC_FGD
+    x, y = (columns + 0.5 - left) / (right - left), (rows + 0.5 - top) / (bottom - top)
+    trimap[np.hypot(x - 0.5, y - 0.4) < 0.07] = cv2.GC_FGD  # the trunk of nearly every animal in a box
     return trimap
+
+
+def _without_background_pieces(picture: Image, trimap: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The mask after a second look at its larger pieces whose colours are more common outside of it.
+
+    Most often that is the wall seen between the legs.
+    """
+    outside_colors = _log_ratio(_color_bins(picture), mask == 0, mask > 0) > np.log(1.5)
+    doubtful = cv2.morphologyEx(
+        (outside_colors & (mask > 0)).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)
+    )
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(doubtful, connectivity=4)
+    large = [label for label in range(1, count) if stats[label, cv2.CC_STAT_AREA] > 0.02 * mask.sum()]
+    if not large:
+        return mask
+    again = np.where(mask > 0, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    fixed = (trimap == cv2.GC_BGD) | (trimap == cv2.GC_FGD)
+    again[fixed] = trimap[fixed]
+    again[np.isin(labels, large)] = cv2.GC_BGD
+    return _largest_piece(_grabcut(picture, again, iterations=1))
 
 
 def _next_mask(previous_image: Image, image: Image, previous: _Carried) -> tuple[_Carried | None, bool]:
@@ -212,11 +228,20 @@ def _histogram(bins: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.bincount(bins, minlength=_BINS) / max(len(bins), 1)
 
 
+def _log_ratio(
+    bins: NDArray[np.int64], numerator: NDArray[np.bool_], denominator: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """How much more common each pixel's colour is in one region than in another, smoothed a little."""
+    ratio = np.log((_histogram(bins[numerator]) + 1e-7) / (_histogram(bins[denominator]) + 1e-7))[bins]
+    return np.asarray(cv2.GaussianBlur(ratio, (0, 0), 2.0), dtype=np.float64)
+
+
 def _grabcut(picture: Image, trimap: NDArray[np.uint8], iterations: int) -> NDArray[np.uint8]:
     if not ((trimap == cv2.GC_FGD) | (trimap == cv2.GC_PR_FGD)).any() or not (trimap == cv2.GC_BGD).any():
         return np.isin(trimap, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
     cv2.setRNGSeed(0)  # GrabCut starts its colour clusters at random
     background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
+    trimap = trimap.copy()
     cv2.grabCut(picture, trimap, (0, 0, 1, 1), background, foreground, iterations, cv2.GC_INIT_WITH_MASK)
     return np.isin(trimap, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
 
