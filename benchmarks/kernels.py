@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from scene import FRAMES, SIZE, Timing, make_scene, measure, table  # isort: skip
+
 import torch
-from scene import FRAMES, SIZE, Timing, make_scene, measure, table
 from torch import Tensor
 
 from animal4d.geometry.distance import squared_distance_to_mask

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
-# Before torch is imported: threads that wait must not spin, or they take a small machine's cores from the kernels.
+# Before torch is imported, so import this module first: threads that wait must not spin, or they take a small
+# machine's cores from the kernels.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch

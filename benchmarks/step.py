@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from scene import FRAMES, SIZE, Scene, Timing, make_scene, measure, table  # isort: skip
+
 import torch
-from scene import FRAMES, SIZE, Scene, Timing, make_scene, measure, table
 from torch import Tensor
 
 from animal4d.body.model import PosedBody

@@ -7,9 +7,17 @@ import pytest
 import torch
 from tests.geometry.shapes import bumpy_sphere
 
+from animal4d.body.template import load_builtin_template
 from animal4d.geometry.mesh import difference_operator, uniform_laplacian, unique_edges
 from animal4d.geometry.rotations import matrix_from_axis_angle
-from animal4d.losses.rigidity import OneRings, arap, edge_length_change, fit_rotations, laplacian_length
+from animal4d.losses.rigidity import (
+    OneRings,
+    arap,
+    edge_length_change,
+    fit_rotations,
+    laplacian_length,
+    skinning_maps,
+)
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +113,20 @@ def test_given_maps_take_the_place_of_the_fit(deformed):
     stretched = canonical * torch.tensor([1.0, 1.0, 2.0])
     stretch = torch.diag(torch.tensor([1.0, 1.0, 2.0], dtype=torch.float64)).expand(1, len(canonical), 3, 3)
     assert arap(stretched[None], canonical, rings, stretch) < 1e-10
+
+
+def test_maps_from_the_skinning_explain_what_the_skeleton_does():
+    """A turned animal costs nothing, a bent one little: less than the angle's worth that rotations at rest would see."""
+    model = load_builtin_template()
+    vectors = torch.zeros(2, model.n_joints, 3)
+    vectors[:, 0] = torch.tensor([0.4, -1.0, 2.0])
+    vectors[1, model.joint_names.index("tail_3")] = torch.tensor([0.0, 0.8, 0.0])
+    posed = model.with_shape().with_pose(matrix_from_axis_angle(vectors))
+    rings = OneRings.of(model.v_template, model.faces)
+    turned, bent = arap(posed.vertices, model.v_template, rings, skinning_maps(posed))
+    assert turned < 1e-5
+    only_root = matrix_from_axis_angle(vectors[1:, :1]).expand(-1, model.n_vertices, -1, -1)
+    assert 0 < bent < 0.2 * arap(posed.vertices[1:], model.v_template, rings, only_root)[0]
 
 
 def test_losses_pass_gradcheck(deformed):
