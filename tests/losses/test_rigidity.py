@@ -116,7 +116,7 @@ def test_given_maps_take_the_place_of_the_fit(deformed):
 
 
 def test_maps_from_the_skinning_explain_what_the_skeleton_does():
-    """A turned animal costs nothing, a bent one little: less than the angle's worth that rotations at rest would see."""
+    """A turned animal costs nothing, a bent tail far less than with the root's rotation alone."""
     model = load_builtin_template()
     vectors = torch.zeros(2, model.n_joints, 3)
     vectors[:, 0] = torch.tensor([0.4, -1.0, 2.0])
