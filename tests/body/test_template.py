@@ -212,7 +212,7 @@ class TestNumbering:
             ("tail_start", ("tail_1",), 0.08),
             ("tail_middle", ("tail_4",), 0.06),
             ("tail_tip", ("tail_7",), 0.08),
-            ("throat_base", ("neck",), 0.20),
+            ("throat_base", ("neck",), 0.23),
             ("below_withers", ("spine_6",), 0.15),
             ("neck", ("neck", "head"), 0.20),
         ],

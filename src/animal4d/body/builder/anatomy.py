@@ -68,11 +68,11 @@ def _torso() -> list[Primitive]:
 def _neck_and_head() -> tuple[list[Primitive], list[Primitive]]:
     neck = [
         # along, half width, top, bottom
-        (0.00, 0.096, 0.124, -0.175),
-        (0.10, 0.096, 0.108, -0.156),
-        (0.20, 0.091, 0.099, -0.130),
-        (0.30, 0.085, 0.090, -0.108),
-        (0.38, 0.076, 0.070, -0.086),
+        (0.000, 0.102, 0.128, -0.180),
+        (0.100, 0.102, 0.111, -0.161),
+        (0.200, 0.096, 0.102, -0.134),
+        (0.300, 0.090, 0.093, -0.111),
+        (0.380, 0.081, 0.072, -0.089),
     ]
     skull = [
         # along, half width, top, bottom
@@ -81,10 +81,10 @@ def _neck_and_head() -> tuple[list[Primitive], list[Primitive]]:
         (0.100, 0.090, 0.087, -0.084),
         (0.138, 0.079, 0.075, -0.062),
         (0.168, 0.064, 0.051, -0.056),
-        (0.196, 0.057, 0.037, -0.055),
-        (0.240, 0.052, 0.031, -0.054),
-        (0.285, 0.047, 0.027, -0.052),
-        (0.328, 0.039, 0.021, -0.046),
+        (0.193, 0.057, 0.037, -0.055),
+        (0.233, 0.052, 0.031, -0.054),
+        (0.273, 0.047, 0.027, -0.052),
+        (0.312, 0.039, 0.021, -0.046),
     ]
     neck_shapes: list[Primitive] = [
         Loft((0.265, 0, 0.055), (0.545, 0, 0.365), neck, up=(-1, 0, 1), caps=(0.10, 0.05), blend=0.10),
@@ -96,8 +96,8 @@ def _neck_and_head() -> tuple[list[Primitive], list[Primitive]]:
         Ellipsoid(head_point(0.138, 0.038, 0.052), (0.0345, 0.0270, 0.0160), blend=0.050),
         Ellipsoid(head_point(0.178, 0.060, 0.030), (0.024, 0.014, 0.017), blend=0.024, carve=True),
         Ellipsoid(head_point(0.162, 0.0475, 0.032), (0.0190, 0.0150, 0.0155), blend=0.010),
-        Ellipsoid(head_point(0.282, 0.026, -0.030), (0.050, 0.0245, 0.028), blend=0.02),
-        Ellipsoid(head_point(0.320, 0.0, 0.007), (0.024, 0.028, 0.021), blend=0.012),
+        Ellipsoid(head_point(0.271, 0.026, -0.030), (0.050, 0.0245, 0.028), blend=0.02),
+        Ellipsoid(head_point(0.304, 0.0, 0.007), (0.024, 0.028, 0.021), blend=0.012),
     ]
     return neck_shapes, head_shapes
 
@@ -107,9 +107,9 @@ def _jaw() -> list[Primitive]:
         # along, half width, top, bottom
         (0.060, 0.055, -0.054, -0.102),
         (0.120, 0.052, -0.051, -0.106),
-        (0.185, 0.045, -0.050, -0.105),
-        (0.245, 0.040, -0.050, -0.099),
-        (0.312, 0.035, -0.049, -0.092),
+        (0.183, 0.045, -0.050, -0.105),
+        (0.237, 0.040, -0.050, -0.099),
+        (0.298, 0.035, -0.049, -0.092),
     ]
     start = rotate_about_jaw(HEAD_START[None], MOUTH_OPENING)[0]
     end = rotate_about_jaw(HEAD_END[None], MOUTH_OPENING)[0]
@@ -138,11 +138,11 @@ def _front_leg() -> list[Primitive]:
     wrist, paw = joint_place("front_left_wrist"), joint_place("front_left_paw")
     forearm = [
         # along, half width, front, back
-        (0.000, 0.042, 0.050, -0.054),
-        (0.060, 0.041, 0.049, -0.048),
-        (0.130, 0.035, 0.040, -0.038),
-        (0.210, 0.029, 0.031, -0.031),
-        (0.280, 0.028, 0.030, -0.031),
+        (0.000, 0.045, 0.054, -0.058),
+        (0.060, 0.044, 0.053, -0.052),
+        (0.130, 0.038, 0.043, -0.041),
+        (0.210, 0.031, 0.033, -0.033),
+        (0.280, 0.030, 0.032, -0.033),
     ]
     return [
         Ellipsoid(
@@ -152,9 +152,9 @@ def _front_leg() -> list[Primitive]:
         Ellipsoid((0.232, 0.104, -0.135), (0.060, 0.036, 0.080), blend=0.06),
         Loft(elbow, wrist, forearm, up=(1, 0, 0), caps=(0.03, 0.02), blend=0.05),
         RoundCone(offset(elbow, -0.022, 0.004, 0.004), offset(elbow, -0.024, 0.004, -0.02), 0.022, 0.018, blend=0.03),
-        RoundCone(offset(wrist, 0.002, 0, 0.012), offset(wrist, 0.004, 0, -0.016), 0.030, 0.0295, blend=0.03),
-        RoundCone(wrist, paw, 0.028, 0.030, blend=0.02),
-        *_paw(paw, 1.12),
+        RoundCone(offset(wrist, 0.002, 0, 0.012), offset(wrist, 0.004, 0, -0.016), 0.032, 0.0315, blend=0.03),
+        RoundCone(wrist, paw, 0.030, 0.032, blend=0.02),
+        *_paw(paw, 1.17),
     ]
 
 
@@ -163,11 +163,11 @@ def _hind_leg() -> list[Primitive]:
     hock, paw = joint_place("back_left_hock"), joint_place("back_left_paw")
     shank = [
         # along, half width, front, back
-        (0.000, 0.046, 0.052, -0.074),
-        (0.060, 0.044, 0.047, -0.070),
-        (0.140, 0.034, 0.036, -0.050),
-        (0.220, 0.027, 0.030, -0.033),
-        (0.302, 0.025, 0.028, -0.028),
+        (0.000, 0.050, 0.056, -0.080),
+        (0.060, 0.048, 0.051, -0.076),
+        (0.140, 0.037, 0.039, -0.054),
+        (0.220, 0.029, 0.032, -0.036),
+        (0.302, 0.027, 0.030, -0.030),
     ]
     flat = (1.0, 0.60, 1.0)
     return [
@@ -185,8 +185,8 @@ def _hind_leg() -> list[Primitive]:
         ),
         Loft(knee, hock, shank, up=(1, 0, -1), caps=(0.03, 0.02), blend=0.06),
         RoundCone(offset(hock, -0.022, 0, 0.020), offset(hock, -0.010, 0, -0.02), 0.017, 0.022, blend=0.035),
-        RoundCone(hock, offset(paw, -0.004, 0, 0.01), 0.029, 0.027, blend=0.03, stretch=(1.0, 0.92, 1.0)),
-        *_paw(paw, 1.06),
+        RoundCone(hock, offset(paw, -0.004, 0, 0.01), 0.031, 0.029, blend=0.03, stretch=(1.0, 0.92, 1.0)),
+        *_paw(paw, 1.12),
     ]
 
 

@@ -84,14 +84,18 @@ def coat(model: BodyModel) -> Array:
 def draw(
     vertices: Tensor, faces: Tensor, colour: Array, azimuth: float, elevation: float, size: tuple[int, int], zoom: float
 ) -> Array:
-    """Picture (H, W, 3), 8 bits, from a far camera; azimuth 0 looks at the face, 90 degrees at the left side; ``zoom`` in pixels
-    per unit."""
+    """Picture (H, W, 3), 8 bits, from a far camera at ``zoom`` pixels per unit, or less where the animal is too large.
+
+    Azimuth 0 looks at the face, 90 degrees at the left side.
+    """
     a, e = np.radians([azimuth, elevation])
     backward = np.array([np.cos(a) * np.cos(e), np.sin(a) * np.cos(e), np.sin(e)])
     right = np.array([-np.sin(a), np.cos(a), 0.0])
     rotation = torch.tensor(np.stack([right, np.cross(right, backward), -backward]), dtype=torch.float32)
     # Right-handed camera axes: x right, y down, z away from the viewer.
     rotation[1] = torch.linalg.cross(rotation[2], rotation[0])
+    extent = ((vertices @ rotation.T).amax(0) - (vertices @ rotation.T).amin(0)).tolist()
+    zoom = min(zoom, 0.88 * size[1] / extent[0], 0.88 * size[0] / extent[1])
     height, width = (SUPERSAMPLING * length for length in size)
     distance, focal = 8.0, 8.0 * zoom * SUPERSAMPLING
     intrinsics = torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1.0]])[None]

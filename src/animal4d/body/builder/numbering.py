@@ -51,8 +51,8 @@ def landmark_places() -> list[Places]:
     return [
         Places(mid_body(0.165), center=(BACK,)),
         Places(mid_body(-0.165), center=(BELLY,)),
-        Places(head_point(0.365, 0.0, 0.008), center=(k["nose_end"],)),
-        Places(head_point(0.310, 0.0, -0.095), center=(k["chin"],)),
+        Places(head_point(0.345, 0.0, 0.006), center=(k["nose_end"],)),
+        Places(head_point(0.292, 0.0, -0.105), center=(k["chin"],)),
         Places(offset(_between("neck", "head", 0.4), 0.06, 0.0, -0.09), center=(k["throat"],)),
         Places(offset(joint_place("spine_6"), 0.02, 0.0, 0.10), center=(k["withers"],)),
         Places(ear_tip, pairs=((k["left_ear_tip"], k["right_ear_tip"]),)),
@@ -69,10 +69,10 @@ def landmark_places() -> list[Places]:
             head_point(0.170, 0.060, 0.034),
             pairs=((1068, 2660), (1080, 3038), (1029, 3030), (1226, 2675), (645, 2567)),
         ),
-        Places(head_point(0.340, 0.0, -0.062), center=(11, 5), pairs=((910, None),)),
+        Places(head_point(0.320, 0.0, -0.065), center=(11, 5), pairs=((910, None),)),
         Places(offset(ear_tip, 0.010, -0.018, -0.055), pairs=_two_sides("left_ear")),
         Places(
-            head_point(0.360, 0.0, 0.008),
+            head_point(0.340, 0.0, 0.006),
             center=(1870, 1879),
             pairs=((1039, 2997), (1845, 3761), (1846, 3762), (1919, None)),
         ),

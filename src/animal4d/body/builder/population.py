@@ -14,11 +14,14 @@ from animal4d.body.joint_names import JOINT_NAMES
 Array = np.ndarray
 N_DIRECTIONS = 30
 N_ANIMALS = 600
+CAUTION = 0.85
+"""The kinds lie far out, each in its own direction; coefficients drawn independently would combine their extremes, so
+directions are somewhat shorter than the population's root mean square."""
 
 
 @dataclass(frozen=True)
 class ShapeSpace:
-    """Directions scaled so that the population's coefficients have unit second moment about the dog."""
+    """Directions scaled for coefficients of unit variance about the dog."""
 
     directions: Array
     """(V, 3, 30)."""
@@ -57,7 +60,7 @@ def learn_shapes(
     deviation = (bodies - vertices).reshape(len(bodies), -1)
     sample = deviation[len(SPECIES) :]
     _, singular, basis = np.linalg.svd(sample, full_matrices=False)
-    spread = singular[:N_DIRECTIONS] / np.sqrt(len(sample))
+    spread = CAUTION * singular[:N_DIRECTIONS] / np.sqrt(len(sample))
     directions = basis[:N_DIRECTIONS] * spread[:, None]
     coefficients = deviation @ basis[:N_DIRECTIONS].T / spread
     signs = np.sign(np.where(np.abs(directions.sum(1)) > 1e-12, directions.sum(1), 1.0))

@@ -11,6 +11,8 @@ import numpy as np
 class Proportions:
     """Log ratios where nothing else is said; angles in radians; heights as shares of the trunk's length."""
 
+    trunk_length: float = 0.0
+    """Animals are compared at equal length of trunk: a longer one makes all the rest smaller."""
     trunk_width: float = 0.0
     trunk_depth: float = 0.0
     chest_depth: float = 0.0
@@ -78,6 +80,7 @@ class Proportions:
 
 
 USUAL_SPREAD: dict[str, float] = {
+    "trunk_length": 0.04,
     "trunk_width": 0.10,
     "trunk_depth": 0.07,
     "chest_depth": 0.016,

@@ -14,7 +14,7 @@ from animal4d.body.joint_names import JOINT_NAMES, PARENTS
 
 Array = np.ndarray
 _INDEX = {name: index for index, name in enumerate(JOINT_NAMES)}
-_MUZZLE_START, _MUZZLE_FULL = 0.135, 0.235
+_MUZZLE_START, _MUZZLE_FULL = 0.135, 0.230
 
 
 def _bump(distance: Array) -> Array:
@@ -93,7 +93,7 @@ def bone_changes(p: Proportions) -> _Bones:
             scale[_INDEX[name]] += along, lateral, across
 
     spine = ["root", *(f"spine_{number}" for number in range(1, 7))]
-    add(spine, 0.0, p.trunk_width, p.trunk_depth)
+    add(spine, p.trunk_length, p.trunk_width, p.trunk_depth)
     add(["spine_5", "spine_6"], lateral=p.shoulder_width)
     add(["root"], lateral=p.hip_width)
     add(["neck"], p.neck_length, p.neck_thickness, p.neck_thickness)

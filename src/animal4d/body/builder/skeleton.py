@@ -97,7 +97,7 @@ def bone_ends(places: np.ndarray) -> np.ndarray:
 
 
 _TERMINAL_REACH: dict[str, tuple[float, float, float]] = {
-    "head": (0.29, 0.0, -0.035),
+    "head": (0.28, 0.0, -0.035),
     "jaw": (0.18, 0.0, -0.055),
     "front_left_paw": (0.06, 0.0, -0.03),
     "back_left_paw": (0.06, 0.0, -0.03),

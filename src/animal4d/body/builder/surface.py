@@ -57,7 +57,7 @@ def edge_size(points: Array) -> Array:
 def rim_size(points: Array) -> Array:
     """Relative edge length along the plane of symmetry: its vertices are scarce, and head and tail need them most."""
     in_front = 1 - _below(points[:, 0], 0.50, 0.04)
-    ends = [np.linalg.norm(points - end, axis=1) for end in (head_point(0.33, 0.0, 0.0), TAIL_TIP)]
+    ends = [np.linalg.norm(points - end, axis=1) for end in (head_point(0.31, 0.0, 0.0), TAIL_TIP)]
     finer = 1 - 0.35 * np.exp(-((np.minimum(*ends) / 0.06) ** 4))
     return finer * edge_size(points) * (1.45 - 0.70 * in_front - 0.25 * _below(points[:, 0], -0.50, 0.03))
 
