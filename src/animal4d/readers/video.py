@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
+from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -37,6 +38,7 @@ class VideoSource:
             first = next(self._decode(container, stream), None)
             if first is None:
                 raise Animal4dError(f"{path} holds no frames")
+            self._turn = _display_matrix(first)
             self.size = self._upright(first).shape[:2]
         if abs(self._pixel_aspect - 1) > 0.01:
             self.warnings.append(f"pixels {self._pixel_aspect:.3f} times as wide as high were made square")
@@ -113,17 +115,24 @@ class VideoSource:
         if abs(self._pixel_aspect - 1) > 0.01:
             size = (max(1, round(image.shape[1] * self._pixel_aspect)), image.shape[0])
             image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        return np.ascontiguousarray(_apply_display_matrix(image, frame))
+        return np.ascontiguousarray(_turned(image, self._turn))
 
 
-def _apply_display_matrix(image: Image, frame: VideoFrame) -> Image:
-    """Turn and mirror the picture as the file's display matrix says."""
-    side_data = frame.side_data.get("DISPLAYMATRIX")
+def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int] | None:
+    """a, b, c, d of the file's display matrix: row vectors, (x', y') = (x, y) @ [[a, b], [c, d]]."""
+    # Asked of one frame only: side data keep their frame alive until the garbage collector runs.
+    side_data = frame.side_data.get(SideDataType.DISPLAYMATRIX)
     if side_data is None:
+        return None
+    a, b, _, c, d = np.frombuffer(bytes(side_data), dtype=np.int32)[:5].tolist()
+    return a, b, c, d
+
+
+def _turned(image: Image, matrix: tuple[int, int, int, int] | None) -> Image:
+    """The picture turned by quarters and mirrored; nothing else comes out of cameras."""
+    if matrix is None:
         return image
-    # Row vectors in 16.16 fixed point: (x', y') = (x, y) @ [[a, b], [c, d]]; only quarter turns and mirrors are
-    # applied, since nothing else comes out of cameras.
-    a, b, _, c, d = np.frombuffer(bytes(side_data), dtype=np.int32)[:5]
+    a, b, c, d = matrix
     if abs(b) + abs(c) > abs(a) + abs(d):
         image = image.transpose(1, 0, 2)  # x' comes from y (its sign is c's), y' from x (its sign is b's)
         flip_x, flip_y = c < 0, b < 0
