@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
-from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -121,7 +120,7 @@ class VideoSource:
 def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int] | None:
     """a, b, c, d of the file's display matrix: row vectors, (x', y') = (x, y) @ [[a, b], [c, d]]."""
     # Asked of one frame only: side data keep their frame alive until the garbage collector runs.
-    side_data = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+    side_data = frame.side_data.get("DISPLAYMATRIX")
     if side_data is None:
         return None
     a, b, _, c, d = np.frombuffer(bytes(side_data), dtype=np.int32)[:5].tolist()
