@@ -69,9 +69,11 @@ def _nearest_of_frame(queries, targets, result):
         outside = (x - x_inside) ** 2 + (y - y_inside) ** 2
         column = min(int((x_inside - x_low) / cell), columns - 1)
         row = min(int((y_inside - y_low) / cell), rows - 1)
+        x_in_cell, y_in_cell = x_inside - x_low - column * cell, y_inside - y_low - row * cell
+        to_border = max(min(x_in_cell, cell - x_in_cell, y_in_cell, cell - y_in_cell), 0.0)
         best, best_squared = 0, np.inf
-        ring = 0
-        while best_squared > outside + (max(ring - 1, 0) * cell) ** 2 and ring <= max(columns, rows):
+        ring, searched = 0, 0.0
+        while best_squared > outside + searched**2 and ring <= max(columns, rows):
             left, right = max(column - ring, 0), min(column + ring, columns - 1)
             for r in range(max(row - ring, 0), min(row + ring, rows - 1) + 1):
                 cells = r * columns
@@ -88,6 +90,7 @@ def _nearest_of_frame(queries, targets, result):
                     best, best_squared = _nearest_in_row(
                         x, y, ordered, start, cells + right, cells + right, best, best_squared
                     )
+            searched = ring * cell + to_border
             ring += 1
         result[i] = order[best]
 
