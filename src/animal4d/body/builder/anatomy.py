@@ -152,7 +152,7 @@ def _front_leg() -> list[Primitive]:
         Ellipsoid((0.232, 0.104, -0.135), (0.060, 0.036, 0.080), blend=0.06),
         Loft(elbow, wrist, forearm, up=(1, 0, 0), caps=(0.03, 0.02), blend=0.05),
         RoundCone(offset(elbow, -0.022, 0.004, 0.004), offset(elbow, -0.024, 0.004, -0.02), 0.022, 0.018, blend=0.03),
-        RoundCone(offset(wrist, 0.002, 0, 0.012), offset(wrist, 0.004, 0, -0.016), 0.032, 0.0315, blend=0.03),
+        RoundCone(offset(wrist, 0.002, 0, 0.012), offset(wrist, 0.004, 0, -0.016), 0.0305, 0.0305, blend=0.04),
         RoundCone(wrist, paw, 0.030, 0.032, blend=0.02),
         *_paw(paw, 1.17),
     ]

@@ -95,7 +95,7 @@ def draw(
     # Right-handed camera axes: x right, y down, z away from the viewer.
     rotation[1] = torch.linalg.cross(rotation[2], rotation[0])
     extent = ((vertices @ rotation.T).amax(0) - (vertices @ rotation.T).amin(0)).tolist()
-    zoom = min(zoom, 0.88 * size[1] / extent[0], 0.88 * size[0] / extent[1])
+    zoom = min(zoom, 0.84 * size[1] / extent[0], 0.80 * size[0] / extent[1])
     height, width = (SUPERSAMPLING * length for length in size)
     distance, focal = 8.0, 8.0 * zoom * SUPERSAMPLING
     intrinsics = torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1.0]])[None]
