@@ -107,11 +107,14 @@ class AnimalParameters(nn.Module):
         R_world_from_body = self.R_world_from_cam @ self.start_R_cam_from_body @ rotations[:, 0]
         joint_rotations = torch.cat((R_world_from_body[:, None], rotations[:, 1:]), dim=1)
         in_camera = self._root_in_camera(pose[:, :3]) - self.t_cam_from_world
-        translation = (self.R_world_from_cam @ in_camera[..., None]).squeeze(-1)
+        origin = (self.R_world_from_cam @ in_camera[..., None]).squeeze(-1)
 
         base = self.model.with_shape(betas, limb_scales)
         vertex_offsets = self.model.expand_offsets(offsets)
         shaped = self.model.with_shape(betas, limb_scales, vertex_offsets)
+        # The model turns the body about its root joint, the start about the body's origin.
+        root = shaped.joints[0]
+        translation = origin + R_world_from_body @ root - root
         return AnimalState(betas, limb_scales, offsets, vertex_offsets, joint_rotations, translation, shaped, base)
 
     def _root_in_camera(self, change: Float[Tensor, "frames 3"]) -> Float[Tensor, "frames 3"]:

@@ -160,7 +160,16 @@ def _start_from_path(
     rays = (torch.linalg.inv(clip.intrinsics) @ rays[..., None]).squeeze(-1)
     R_cam_from_body = rotation_to_ray(rays) @ view_rotation(yaw, elevation)
     return Start(
-        name, shape_name, shapes[shape_name], yaw, elevation, R_cam_from_body, pixels, log_depth, path.mean_iou
+        name,
+        shape_name,
+        shapes[shape_name],
+        yaw,
+        elevation,
+        R_cam_from_body,
+        pixels,
+        log_depth,
+        path.mean_iou,
+        path.cost,
     )
 
 

@@ -65,6 +65,10 @@ def put_on_ground(reconstruction: Reconstruction, model: BodyModel) -> Reconstru
     middle = (reconstruction.translation @ R_new_from_old.T).mean(0)
     shift = -torch.stack((middle[0], middle[1], ground))
 
+    # The model turns the body about its root joint: turning the world about its origin moves that joint as well.
+    root = reconstruction.shaped(model).joints[0]
+    translation = (reconstruction.translation + root) @ R_new_from_old.T - root + shift
+
     rotations = reconstruction.joint_rotations.clone()
     rotations[:, 0] = R_new_from_old @ rotations[:, 0]
     world_to_camera = reconstruction.world_to_camera.clone()
@@ -74,7 +78,7 @@ def put_on_ground(reconstruction: Reconstruction, model: BodyModel) -> Reconstru
     return replace(
         reconstruction,
         joint_rotations=rotations,
-        translation=reconstruction.translation @ R_new_from_old.T + shift,
+        translation=translation,
         world_to_camera=world_to_camera,
     )
 
