@@ -1,87 +1,105 @@
-"""A run folder, from beginning to end: checked, locked, fitted, written, measured.
+"""A run, from beginning to end: read, cues, fit, results, measures.
 
-Everything a run needs to be repeated, resumed or measured again lies in its folder (docs/architecture.md).
+Everything that a run needs to be repeated, resumed or measured again lies in its folder (docs/architecture.md).
 """
 
 from __future__ import annotations
 
 import json
-import platform
-import time
-from dataclasses import asdict, dataclass
+import shlex
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
-from animal4d import __version__
 from animal4d.body.model import BodyModel
 from animal4d.clip import Clip
-from animal4d.config import Config, load_config, to_dict
+from animal4d.config import Config, to_dict
+from animal4d.cues.cues import Cues, make_cues
 from animal4d.errors import Animal4dError
+from animal4d.evaluate.keypoints import load_keypoints
 from animal4d.evaluate.metrics import evaluate
+from animal4d.evaluate.truth import load_truth
 from animal4d.export.cameras import write_cameras
+from animal4d.export.colors import vertex_colors
 from animal4d.export.glb import write_glb
 from animal4d.export.poses import write_poses
 from animal4d.export.video import write_contact_sheet, write_overlay
-from animal4d.files.atomic import write_json, write_text
-from animal4d.fit.reconstruct import FitProgress, load_template, reconstruct_with_history
+from animal4d.files.atomic import write_json
+from animal4d.fit.reconstruct import FitHistory, fit_clip, load_template, resolve_device
 from animal4d.fit.reconstruction import Reconstruction
-from animal4d.fit.split import Split
+from animal4d.fit.split import Split, split_frames
+from animal4d.readers.crop import Box
 from animal4d.readers.load import load_clip
+from animal4d.readers.source import Progress
+from animal4d.run_folder import RunFolder, RunRequest, resumed_settings, versions
+from animal4d.run_progress import Monitor, RunProgress, SilentRunProgress
 
-FINISHED = "metrics.json"
-"""Written last: a folder with it holds a finished run."""
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """What a user asks for: where the clip is, how to read it, and where the run goes."""
-
-    source: Path
-    out: Path
-    masks: Path | None = None
-    box: str | None = None
-    cameras: Path | None = None
-    fov: float | None = None
-    fps: float | None = None
-    start: int = 0
-    stop: int | None = None
-    stride: int = 1
-    max_frames: int | None = None
-    truth: Path | None = None
-    keypoints: Path | None = None
-    overwrite: bool = False
-    resume: bool = False
+__all__ = ["RunInterrupted", "RunRequest", "RunResult", "evaluate_run", "run_reconstruction"]
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """A finished run: its metrics, and where the time went."""
+    """A finished run: its metrics, where the time went, and what the user should know."""
 
     metrics: dict[str, Any]
     seconds: dict[str, float]
-    warnings: tuple[str, ...]
+    """Per stage, of this call."""
+    warnings: tuple[str, ...] = ()
+    diverged: str | None = None
+    """Why the fit stopped early, where it did; the results are those of its last good state."""
 
 
-def check_folder(out: Path, overwrite: bool, resume: bool) -> None:
-    """Raises Animal4dError when the folder holds a run and nothing was said about it, or is not a folder."""
-    if out.exists() and not out.is_dir():
-        raise Animal4dError(f"{out}: is a file; give --out a folder")
-    if overwrite and resume:
-        raise Animal4dError("--overwrite and --resume exclude each other; give one of them")
-    finished = (out / FINISHED).exists()
-    begun = (out / "checkpoints" / "last.pt").exists()
-    if (finished or begun) and not (overwrite or resume):
-        what = "a finished run" if finished else "an interrupted run"
-        remedy = "--overwrite to replace it" if finished else "--resume to go on or --overwrite to start again"
-        raise Animal4dError(f"{out}: holds {what}; use {remedy}")
-    if resume and not begun:
-        raise Animal4dError(f"{out}: nothing to resume here; leave --resume away")
+class RunInterrupted(KeyboardInterrupt):
+    """Ctrl-C; the message says how to go on."""
 
 
-def parse_box(text: str | None) -> tuple[float, float, float, float] | None:
+def run_reconstruction(request: RunRequest, config: Config, progress: RunProgress | None = None) -> RunResult:
+    """Fit an animal to a clip and write the run's folder.
+
+    With `request.resume` the run in the folder goes on with its own settings and clip.
+
+    Raises:
+        Animal4dError: The input or the folder cannot be used, or the disk is full.
+        RunInterrupted: Ctrl-C; what was computed is kept.
+    """
+    folder = RunFolder(request.out)
+    folder.check(request.overwrite, request.resume)
+    notes: tuple[str, ...] = ()
+    if request.resume:
+        request, config, notes = resumed_settings(request, config, folder)
+    monitor = Monitor(folder.log, progress or SilentRunProgress())
+    try:
+        with monitor.deferring_interrupts():
+            return _run(request, config, folder, monitor, notes)
+    except KeyboardInterrupt:
+        raise RunInterrupted(_how_to_go_on(request, folder)) from None
+
+
+def evaluate_run(folder: Path, truth: Path | None = None, keypoints: Path | None = None) -> RunResult:
+    """Measure a finished run again, and write its metrics anew.
+
+    Without truth or keypoints those that the run was started with are used.
+    """
+    run = RunFolder(folder)
+    record, config = run.read_record(), run.recorded_config()
+    request = run.recorded_request()
+    if not run.reconstruction.is_file():
+        raise Animal4dError(f"{folder} holds no finished reconstruction; finish the run with --resume first")
+    request = replace(request, truth=truth or request.truth, keypoints=keypoints or request.keypoints)
+    reconstruction = Reconstruction.load(run.reconstruction)
+    clip = _read_clip(request, config)
+    _check_same_clip(clip, record, run)
+    before = _previous_metrics(run)
+    split = split_frames(clip.mask_valid)
+    metrics = _measure(reconstruction, load_template(config.template), clip, request, split)
+    kept = {name: before.get(name) for name in ("start", "diverged", "warnings", "seconds")}
+    write_json(run.metrics, {**metrics, **kept})
+    return RunResult(metrics, kept["seconds"] or {}, clip.warnings, kept["diverged"])
+
+
+def parse_box(text: str | None) -> Box | None:
     """x, y, width and height in pixels from "x,y,w,h"."""
     if text is None:
         return None
@@ -89,6 +107,153 @@ def parse_box(text: str | None) -> tuple[float, float, float, float] | None:
         x, y, width, height = (float(part) for part in text.split(","))
     except ValueError:
         raise Animal4dError(f"--box {text}: expected four numbers X,Y,W,H in pixels of the first frame") from None
-    if width <= 0 or height <= 0:
-        raise Animal4dError(f"--box {text}: width and height must be positive")
     return x, y, width, height
+
+
+def _run(request: RunRequest, config: Config, folder: RunFolder, monitor: Monitor, notes: tuple[str, ...]) -> RunResult:
+    # What can be wrong with the request is found before the first minute has gone by.
+    resolve_device(config.device)
+    model = load_template(config.template)
+    with monitor.stage("reading the clip"):
+        clip = _read_clip(request, config, monitor.watcher.part)
+        _check_measures(request, clip)
+    if request.resume:
+        record = folder.read_record()
+        _check_same_clip(clip, record, folder)
+    else:
+        if request.overwrite:
+            folder.clear()
+        record = _new_record(request, config, clip)
+    warnings = (*notes, *clip.warnings)
+    for warning in warnings:
+        monitor.watcher.warning(warning)
+    folder.write_record(record)
+
+    with monitor.stage("finding cues"):
+        cues = make_cues(clip, folder.cues, notify=monitor.watcher.message)
+    folder.write_record(record | {"cues": [dict(note) for note in cues.provenance]})
+
+    with monitor.stage("fitting"):
+        reconstruction, history = _fit(clip, cues, config, folder, monitor, request.resume)
+    record = _with_fit(record, cues, history, monitor.decisions)
+    with monitor.stage("writing results"):
+        shown = (*history.split.train.tolist(), *history.split.validation.tolist())
+        colors = vertex_colors(reconstruction, model, clip, sorted(shown))
+        reconstruction = replace(reconstruction, vertex_colors=colors)
+        _write_results(reconstruction, model, clip, folder)
+    folder.write_record(record)
+    with monitor.stage("measuring"):
+        metrics = _measure(reconstruction, model, clip, request, history.split)
+    about = {
+        "start": record["start"],
+        "diverged": history.diverged,
+        "warnings": list(warnings),
+        "seconds": monitor.seconds,
+    }
+    write_json(folder.metrics, {**metrics, **about})
+    return RunResult(metrics, monitor.seconds, warnings, history.diverged)
+
+
+def _fit(
+    clip: Clip, cues: Cues, config: Config, folder: RunFolder, monitor: Monitor, resume: bool
+) -> tuple[Reconstruction, FitHistory]:
+    # A run that was stopped before its first checkpoint has nothing to go on from but its settings and cues.
+    go_on = resume and folder.last_checkpoint.is_file()
+    return fit_clip(clip, cues, config, monitor, folder.checkpoints, go_on)
+
+
+def _read_clip(request: RunRequest, config: Config, progress: Progress | None = None) -> Clip:
+    return load_clip(
+        request.source,
+        masks=request.masks,
+        cameras=request.cameras,
+        box=parse_box(request.box),
+        fov=request.fov,
+        fps=request.fps,
+        start=request.start,
+        stop=request.stop,
+        stride=request.stride,
+        max_frames=request.max_frames,
+        working_size=config.working_size,
+        progress=progress,
+    )
+
+
+def _check_measures(request: RunRequest, clip: Clip) -> None:
+    """Raises Animal4dError now, rather than after the fit, when truth or keypoints cannot be used."""
+    if request.truth is not None:
+        load_truth(request.truth, clip.frame_numbers)
+    if request.keypoints is not None:
+        load_keypoints(request.keypoints, clip.crop.original_size)
+
+
+def _check_same_clip(clip: Clip, record: dict[str, Any], folder: RunFolder) -> None:
+    if clip.checksum() != record["clip"].get("checksum"):
+        raise Animal4dError(
+            f"{clip.source}: frames or masks have changed since the run in {folder.path} began; start again with "
+            "`reconstruct --overwrite`"
+        )
+
+
+def _new_record(request: RunRequest, config: Config, clip: Clip) -> dict[str, Any]:
+    """What config.yaml says of a run that begins; "config" is what `--config` reads."""
+    split = split_frames(clip.mask_valid)
+    numbers = clip.frame_numbers
+    return {
+        "versions": versions(),
+        "request": request.to_record(),
+        "config": to_dict(config),
+        "clip": {
+            "name": clip.name,
+            "frames": len(clip),
+            "frames_per_second": round(clip.fps, 6),
+            "original_size": list(clip.crop.original_size),
+            "intrinsics": clip.intrinsics_source,
+            "masks": clip.mask_source,
+            "warnings": list(clip.warnings),
+            "checksum": clip.checksum(),
+        },
+        "split": {name: numbers[frames].tolist() for name, frames in split.as_lists().items()},
+    }
+
+
+def _with_fit(record: dict[str, Any], cues: Cues, history: FitHistory, decisions: list[str]) -> dict[str, Any]:
+    """The record of a run whose fit is done."""
+    losses = {name: round(loss, 6) for name, loss in history.start_losses.items()}
+    return record | {
+        "cues": [dict(note) for note in cues.provenance],
+        "start": {"name": history.start_name, "losses": losses},
+        "decisions": [*record.get("decisions", []), *decisions],  # of a resumed run: those before as well
+    }
+
+
+@torch.no_grad()
+def _write_results(reconstruction: Reconstruction, model: BodyModel, clip: Clip, folder: RunFolder) -> None:
+    reconstruction.save(folder.reconstruction)
+    write_glb(reconstruction, model, folder.asset)
+    write_cameras(reconstruction, folder.cameras)
+    write_poses(reconstruction, model, folder.poses)
+    write_contact_sheet(reconstruction, model, clip, folder.contact_sheet)
+    write_overlay(reconstruction, model, clip, folder.overlay)
+
+
+def _measure(
+    reconstruction: Reconstruction, model: BodyModel, clip: Clip, request: RunRequest, split: Split
+) -> dict[str, Any]:
+    return evaluate(reconstruction, model, clip, request.truth, request.keypoints, split.as_lists())
+
+
+def _previous_metrics(folder: RunFolder) -> dict[str, Any]:
+    try:
+        metrics = json.loads(folder.metrics.read_text())
+    except (OSError, ValueError):
+        return {}
+    return metrics if isinstance(metrics, dict) else {}
+
+
+def _how_to_go_on(request: RunRequest, folder: RunFolder) -> str:
+    if not folder.record.exists():
+        return "interrupted before anything was computed; the same command starts again"
+    kept = "the checkpoint is kept" if folder.last_checkpoint.exists() else "settings and cues are kept"
+    command = shlex.join(["animal4d", "reconstruct", str(request.source), "--out", str(folder.path), "--resume"])
+    return f"interrupted, {kept}; go on with: {command}"

@@ -13,32 +13,41 @@ class Demo:
     """Make the embedded clip (a dog trots past a moving camera, 40 frames) and reconstruct it from frames and masks.
 
     The clip's cameras, shape and motion are known and used for one thing only: to measure the result.
+
+    Example: animal4d demo
     """
 
     out: Path = Path("runs/demo")
-    """Run folder to write."""
+    """Run folder to write. The clip goes beside it, into <out>-clip."""
     steps: int | None = None
     """Optimisation steps; fewer are faster and coarser."""
     overwrite: bool = False
     """Replace a finished run in the folder."""
 
     def run(self) -> None:
-        from animal4d.cli.console import print_summary
-        from animal4d.runs import RunRequest, check_folder, run_reconstruction
-        from animal4d.synth.clip import make_synthetic_clip, write_synthetic_clip
-        from animal4d.synth.presets import demo_config
+        from rich.console import Console
 
-        check_folder(self.out, overwrite=self.overwrite, resume=False)
+        from animal4d.cli.reconstruct import reconstruct_and_report
+        from animal4d.run_folder import RunFolder, RunRequest
+        from animal4d.synth.clip import make_synthetic_clip, write_synthetic_clip
+        from animal4d.synth.config import demo_config
+
+        RunFolder(self.out).check(overwrite=self.overwrite, resume=False)
         clip_folder = self.out.parent / f"{self.out.name}-clip"
-        write_synthetic_clip(make_synthetic_clip(demo_config()), clip_folder)
+        ours = (clip_folder / "meta.json").is_file()
+        clip = demo_config()
+        console = Console(stderr=True, highlight=False)
+        console.print("[bold]rendering the clip[/bold]")
+        with console.status("a dog trots past a moving camera"):
+            write_synthetic_clip(make_synthetic_clip(clip), clip_folder, overwrite=ours)
         config = Config()
         if self.steps is not None:
             config = replace(config, fit=replace(config.fit, steps=self.steps))
         request = RunRequest(
-            source=clip_folder / "frames",
+            source=clip_folder,
             out=self.out,
-            masks=clip_folder / "masks",
+            fps=clip.fps,
             truth=clip_folder / "truth.npz",
             overwrite=self.overwrite,
         )
-        print_summary(run_reconstruction(request, config), self.out)
+        reconstruct_and_report(request, config)

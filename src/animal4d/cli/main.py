@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from animal4d import __version__
 from animal4d.cli.demo import Demo
 from animal4d.cli.doctor import Doctor
 from animal4d.cli.evaluate import Evaluate
@@ -14,30 +15,40 @@ from animal4d.cli.reconstruct import Reconstruct
 from animal4d.cli.synth import Synth
 from animal4d.errors import Animal4dError
 
+_DESCRIPTION = """From one video of a four-legged animal to an animatable 3D animal, without keypoints.
+
+Start with `animal4d demo`, then `animal4d reconstruct my_dog.mp4 --masks my_dog_masks --out runs/my_dog`.
+`animal4d COMMAND --help` explains a command, `animal4d --version` names this version."""
+_INTERRUPTED = 130
+
 Command = (
-    Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")]
-    | Annotated[Demo, tyro.conf.subcommand("demo")]
-    | Annotated[Synth, tyro.conf.subcommand("synth")]
+    Annotated[Demo, tyro.conf.subcommand("demo")]
+    | Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Synth, tyro.conf.subcommand("synth")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of `animal4d`. Exits with 1 on an error of the user, with 130 when interrupted."""
-    command = tyro.cli(
-        Command,  # pyright: ignore[reportArgumentType]
-        prog="animal4d",
-        description="From one video of a four-legged animal to an animatable 3D animal, without keypoints.",
-        args=arguments,
-        config=(tyro.conf.OmitSubcommandPrefixes,),
-    )
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments == ["--version"]:
+        print(f"animal4d {__version__}")
+        return
     try:
+        command = tyro.cli(
+            Command,  # pyright: ignore[reportArgumentType]
+            prog="animal4d",
+            description=_DESCRIPTION,
+            args=arguments,
+            config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
+        )
         command.run()
     except Animal4dError as error:
         message = " ".join(str(error).split())
         print(f"animal4d: error: {message}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("animal4d: interrupted", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as interrupt:
+        print(f"animal4d: {interrupt or 'interrupted'}", file=sys.stderr)
+        sys.exit(_INTERRUPTED)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from animal4d.config import Config, load_config
+from animal4d.errors import Animal4dError
+
+if TYPE_CHECKING:
+    from animal4d.run_folder import RunRequest
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,7 @@ class Reconstruct:
     """Go on with an interrupted run in the folder."""
 
     def run(self) -> None:
-        from animal4d.cli.console import print_summary
-        from animal4d.runs import RunRequest, run_reconstruction
+        from animal4d.run_folder import RunRequest
 
         request = RunRequest(
             source=self.source,
@@ -79,7 +82,7 @@ class Reconstruct:
             overwrite=self.overwrite,
             resume=self.resume,
         )
-        print_summary(run_reconstruction(request, self.resolved_config()), self.out)
+        reconstruct_and_report(request, self.resolved_config())
 
     def resolved_config(self) -> Config:
         """Defaults, then the YAML file, then the flags."""
@@ -87,5 +90,19 @@ class Reconstruct:
         changes = {name: getattr(self, name) for name in ("seed", "device") if getattr(self, name) is not None}
         config = replace(config, **changes)
         if self.steps is not None:
+            if self.steps < 1:
+                raise Animal4dError(f"--steps must be at least 1, got {self.steps}")
             config = replace(config, fit=replace(config.fit, steps=self.steps))
         return config
+
+
+def reconstruct_and_report(request: RunRequest, config: Config) -> None:
+    """Run with progress on the console, and the summary. Raises Animal4dError when the fit diverged."""
+    from animal4d.cli.console import ConsoleProgress, print_summary
+    from animal4d.runs import run_reconstruction
+
+    with ConsoleProgress() as progress:
+        result = run_reconstruction(request, config, progress)
+    print_summary(result, request.out)
+    if result.diverged is not None:
+        raise Animal4dError(result.diverged)

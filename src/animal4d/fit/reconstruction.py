@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from animal4d.body.model import BodyModel, PosedBody, ShapedBody
 from animal4d.clip import Crop
+from animal4d.errors import Animal4dError
+from animal4d.files.atomic import write_npz
 from animal4d.geometry.cameras import Cameras
+
+_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -58,3 +67,34 @@ class Reconstruction:
     def to(self, device: torch.device | str) -> Reconstruction:
         moved = {f.name: value.to(device) for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
         return replace(self, **moved)
+
+    def save(self, path: Path | str) -> None:
+        """Write everything to one `.npz` file."""
+        plain = {
+            "format": _FORMAT,
+            "image_size": self.image_size,
+            "original_size": self.crop.original_size,
+            "fps": self.fps,
+            "template": self.template,
+        }
+        tensors = {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
+        tensors |= {"crop_origin": self.crop.origin, "crop_scale": self.crop.scale}
+        arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+        write_npz(path, {**arrays, "plain": np.array(json.dumps(plain))})
+
+    @staticmethod
+    def load(path: Path | str) -> Reconstruction:
+        """Read what `save` wrote. Raises Animal4dError where the file is missing or damaged."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays: dict[str, Any] = {name: file[name] for name in file.files}
+            plain: dict[str, Any] = json.loads(str(arrays.pop("plain")))
+            if plain.pop("format") != _FORMAT:
+                raise ValueError("it was written by another version")
+            tensors: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
+            crop = Crop(tensors.pop("crop_origin"), tensors.pop("crop_scale"), tuple(plain.pop("original_size")))
+            return Reconstruction(crop=crop, image_size=tuple(plain.pop("image_size")), **plain, **tensors)
+        except FileNotFoundError as error:
+            raise Animal4dError(f"no such reconstruction: {path}") from error
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise Animal4dError(f"{path} is not a saved reconstruction, or is damaged ({error})") from error

@@ -6,9 +6,6 @@ above and positive towards the animal's left: 0 looks into its face, 90 at its l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -17,28 +14,7 @@ from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from animal4d.geometry.cameras import Cameras, intrinsics_from_fov
-
-CameraMode = Literal["fixed", "pan", "dolly", "orbit"]
-
-
-@dataclass(frozen=True)
-class CameraStyle:
-    """What the camera operator does."""
-
-    mode: CameraMode
-    """`fixed` on a tripod; `pan` turns on the spot; `dolly` rides along a straight line; `orbit` goes round."""
-    start_azimuth: float
-    """Degrees, at the first frame; `fixed` and `pan` take the mean of start and end at mid-clip."""
-    sweep: float
-    """Degrees by which the azimuth changes (`dolly` and `orbit`)."""
-    lens_height: float
-    """Above the ground, in world units."""
-    fov: float
-    """Field of view along the longer side of the image, degrees."""
-    fill: float
-    """Largest share of the image's width that the animal spans."""
-    shake: float
-    """Amplitude of the handheld shake, degrees."""
+from animal4d.synth.config import CameraStyle
 
 
 def look_at(

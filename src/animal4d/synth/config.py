@@ -7,7 +7,28 @@ from pathlib import Path
 from typing import Literal
 
 from animal4d.errors import Animal4dError
-from animal4d.synth.camera_paths import CameraMode, CameraStyle
+
+CameraMode = Literal["fixed", "pan", "dolly", "orbit"]
+
+
+@dataclass(frozen=True)
+class CameraStyle:
+    """What the camera operator does."""
+
+    mode: CameraMode
+    """`fixed` on a tripod; `pan` turns on the spot; `dolly` rides along a straight line; `orbit` goes round."""
+    start_azimuth: float
+    """Degrees, at the first frame; `fixed` and `pan` take the mean of start and end at mid-clip."""
+    sweep: float
+    """Degrees by which the azimuth changes (`dolly` and `orbit`)."""
+    lens_height: float
+    """Above the ground, in world units."""
+    fov: float
+    """Field of view along the longer side of the image, degrees."""
+    fill: float
+    """Largest share of the image's width that the animal spans."""
+    shake: float
+    """Amplitude of the handheld shake, degrees."""
 
 
 @dataclass(frozen=True)
