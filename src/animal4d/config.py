@@ -62,7 +62,7 @@ class LossWeights:
     """Rotations outside of the anatomical limits."""
     pose_prior: Schedule = field(default_factory=lambda: constant(0.0005))
     """Squares of the joint rotations: the rest pose where nothing speaks against it."""
-    smoothness: Schedule = field(default_factory=lambda: constant(0.02))
+    smoothness: Schedule = field(default_factory=lambda: Schedule((0.4,), (0.02, 0.003)))
     """Accelerations of root and joints."""
 
 
@@ -84,6 +84,13 @@ class FitConfig:
     """Pixels sampled from every mask, per step."""
     learning_rate_pose: float = 0.01
     """Of the per-frame pose residuals."""
+    learning_rate_cycle: float = 0.02
+    """Of the part of the pose that repeats with every stride."""
+    gait_search_at: float = 0.15
+    """Share of the fit after which leg swings of the gait's rhythm are tried at all phases."""
+    rhythm_first: Schedule = field(default_factory=lambda: Schedule((0.5,), (0.0, 0.5)))
+    """Factor of the rates of single frames' joints and of the network where the gait has a rhythm: the stride is
+    learnt before exceptions, so that left and right legs are the same ones in every stride."""
     learning_rate_network: float = 0.002
     """Of the dense feature network."""
     learning_rate_shape: float = 0.02

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from animal4d.body.model import BodyModel, PosedBody, ShapedBody
@@ -14,6 +14,8 @@ from animal4d.geometry.cameras import Cameras
 from animal4d.geometry.rotations import matrix_from_6d
 from animal4d.network.dense_feature_network import DenseFeatureNetwork
 
+N_ROOT = 9
+"""Numbers of the pose that place the root: translation (3) and orientation (6)."""
 IDENTITY_6D = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
@@ -39,12 +41,16 @@ class AnimalState:
 class AnimalParameters(nn.Module):
     """Dense feature network plus free residuals, around a start.
 
-    The network sees the features of a frame and its time, so it also speaks for frames that no loss looks at; the
-    residuals let single frames deviate. Root translation is expressed in working pixels and log depth, so that it
-    follows the crop.
+    The network sees the features of a frame and its time, so it also speaks for frames that no loss looks at. Where
+    the gait has a rhythm, its harmonics are further inputs and carry a linear term of their own: what repeats is
+    learnt from all strides together. Residuals let single frames deviate. Root translation is expressed in working
+    pixels and log depth, so that it follows the crop.
     """
 
     features: Tensor
+    harmonics: Tensor
+    mirrored_entry: Tensor
+    mirrored_sign: Tensor
     times: Tensor
     taught: Tensor
     start_betas: Tensor
@@ -64,6 +70,7 @@ class AnimalParameters(nn.Module):
         times: Float[Tensor, "frames"],
         cameras: Cameras,
         taught: Bool[Tensor, "frames"],
+        harmonics: Float[Tensor, "frames harmonics"],
     ) -> None:
         super().__init__()
         self.model = model
@@ -71,12 +78,19 @@ class AnimalParameters(nn.Module):
         self.image_side = max(cameras.image_size)
         frames = len(features)
         n_pose = 3 + 6 * model.n_joints
-        self.network = DenseFeatureNetwork.for_model(model, feature_channels=features.shape[1])
+        inputs = torch.cat((features, harmonics), dim=1)
+        self.network = DenseFeatureNetwork.for_model(model, feature_channels=inputs.shape[1])
+        self.cycle = nn.Parameter(torch.zeros(harmonics.shape[1], n_pose))
         self.shape = nn.Parameter(torch.zeros(model.n_betas + 7))
         self.offsets = nn.Parameter(torch.zeros(model.n_offsets))
-        self.residuals = nn.Parameter(torch.zeros(frames, n_pose))
+        self.root_residuals = nn.Parameter(torch.zeros(frames, N_ROOT))
+        self.joint_residuals = nn.Parameter(torch.zeros(frames, n_pose - N_ROOT))
+        mirrored, sign = _mirror(model)
         buffers = {
-            "features": features,
+            "features": inputs,
+            "harmonics": harmonics,
+            "mirrored_entry": mirrored,
+            "mirrored_sign": sign,
             "times": times,
             "taught": taught,
             "start_betas": start.betas,
@@ -96,7 +110,8 @@ class AnimalParameters(nn.Module):
         their neighbours in time."""
         predicted = self.network.forward_pooled(self.features, self.times)
         known = self.taught if withheld is None else self.taught & ~withheld
-        pose = predicted.pose + interpolation_weights(known, self.times) @ self.residuals
+        residuals = torch.cat((self.root_residuals, self.joint_residuals), dim=1)
+        pose = predicted.pose + self._cycle() + interpolation_weights(known, self.times) @ residuals
         n_betas = self.model.n_betas
         shape = predicted.shape + self.shape
         betas = self.start_betas + shape[:n_betas]
@@ -117,12 +132,36 @@ class AnimalParameters(nn.Module):
         translation = origin + R_world_from_body @ root - root
         return AnimalState(betas, limb_scales, offsets, vertex_offsets, joint_rotations, translation, shaped, base)
 
+    @property
+    def has_rhythm(self) -> bool:
+        return self.harmonics.shape[1] > 0
+
+    def _cycle(self) -> Float[Tensor, "frames pose"]:
+        """The repeating part of the pose. Walk, trot and pace are symmetric: half a stride later the right side does
+        what the left side did, mirrored; what is not so is left to the network and the residuals."""
+        n = self.harmonics.shape[1] // 2
+        half_stride = 1.0 - 2.0 * (torch.arange(1, n + 1, device=self.cycle.device) % 2)
+        half_stride = half_stride.repeat(2)[:, None]
+        joints = self.cycle[:, N_ROOT:]
+        other_side = half_stride * joints[:, self.mirrored_entry] * self.mirrored_sign
+        return self.harmonics @ torch.cat((self.cycle[:, :N_ROOT], 0.5 * (joints + other_side)), dim=1)
+
     def _root_in_camera(self, change: Float[Tensor, "frames 3"]) -> Float[Tensor, "frames 3"]:
         """Start's pixel and depth, moved by fractions of the image and of the depth's logarithm."""
         pixels = self.start_pixels + change[:, :2] * self.image_side
         depth = (self.start_log_depth + change[:, 2]).exp()
         rays = torch.cat((pixels, torch.ones_like(depth[:, None])), dim=1)
         return (self.inverse_intrinsics @ rays[..., None]).squeeze(-1) * depth[:, None]
+
+
+def _mirror(model: BodyModel) -> tuple[Int[Tensor, "entries"], Float[Tensor, "entries"]]:
+    """For every entry of the joints' 6D rotations the entry on the animal's other side, and the sign it takes."""
+    names = model.joint_names
+    swap = {"left": "right", "right": "left"}
+    other = [names.index("_".join(swap.get(word, word) for word in name.split("_"))) for name in names[1:]]
+    entries = (torch.tensor(other)[:, None] - 1) * 6 + torch.arange(6)
+    sign = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0]).repeat(len(other))
+    return entries.flatten(), sign
 
 
 def interpolation_weights(

@@ -17,6 +17,7 @@ from animal4d.body.template import load_builtin_template, load_species_betas
 from animal4d.clip import Clip
 from animal4d.config import Config
 from animal4d.cues.cues import Cues
+from animal4d.cues.rhythm import Rhythm, find_rhythm
 from animal4d.errors import Animal4dError
 from animal4d.fit.objective import Objective
 from animal4d.fit.parameters import AnimalParameters, AnimalState
@@ -90,6 +91,7 @@ class _Problem:
     split: Split
     config: Config
     device: torch.device
+    rhythm: Rhythm | None
 
     def trainer(self, start: Start, steps: int) -> Trainer:
         """A fresh fit from a start."""
@@ -105,9 +107,16 @@ class _Problem:
             _time_fractions(self.clip.times),
             cameras,
             taught,
+            self.harmonics(),
         ).to(self.device)
         objective = Objective(self.clip, self.cues.tracks, self.model, cameras, self.split, fit)
         return Trainer(objective, parameters, fit, steps, self.config.seed)
+
+    def harmonics(self) -> Float[Tensor, "frames harmonics"]:
+        """Of the gait's rhythm; without columns where there is none."""
+        if self.rhythm is None:
+            return torch.zeros(len(self.clip), 0)
+        return self.rhythm.harmonics(self.clip.times)
 
 
 def reconstruct(clip: Clip, config: Config | None = None, progress: FitProgress | None = None) -> Reconstruction:
@@ -138,7 +147,12 @@ def fit_clip(
     device = resolve_device(config.device)
     model = load_template(config.template).to(device)
     split = split_frames(clip.mask_valid)
-    problem = _Problem(clip, cues, model, split, config, device)
+    rhythm = find_rhythm(cues.features.pooled, clip.times)
+    problem = _Problem(clip, cues, model, split, config, device, rhythm)
+    if rhythm is not None:
+        progress.message(
+            f"the motion repeats: {rhythm.stride_frequency:.2f} strides a second (explains {rhythm.explained:.0%})"
+        )
     last = None if checkpoints is None else checkpoints / "last.pt"
 
     if resume and last is not None:

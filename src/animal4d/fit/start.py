@@ -150,11 +150,13 @@ def _start_from_path(
     focal = clip.intrinsics[:, [0, 1], [0, 1]].mean(1)
     depth = focal * root_area / moments.root_areas
     pixels = moments.centroids - center * (focal / depth)[:, None]
-    # Crops follow the animal, so pixels and depth relative to the crop are what varies slowly.
+    # Legs move the centroid and the area about from frame to frame; in the original frames the body moves smoothly.
+    in_original = clip.crop.to_original(pixels[:, None])[:, 0]
+    in_original = _local_line(_fill(in_original, clip.mask_valid), reach=3.0)
+    pixels = clip.crop.from_original(in_original[:, None])[:, 0]
     log_scale = clip.crop.scale.log()
-    pixels = _smooth(_fill(pixels, clip.mask_valid), sigma=1.0)
-    relative_depth = _fill((depth.log() + log_scale)[:, None], clip.mask_valid)[:, 0]
-    log_depth = _smooth(relative_depth, sigma=4.0) - log_scale
+    original_depth = _fill((depth.log() + log_scale)[:, None], clip.mask_valid)
+    log_depth = _local_line(original_depth, reach=5.0)[:, 0] - log_scale
 
     rays = torch.cat((pixels, torch.ones(len(clip), 1)), dim=1)
     rays = (torch.linalg.inv(clip.intrinsics) @ rays[..., None]).squeeze(-1)
@@ -196,6 +198,16 @@ def _fill(values: Float[Tensor, "frames n"], valid: Bool[Tensor, "frames"]) -> F
     ticks = np.arange(len(values))
     columns = [np.interp(ticks, known, values[valid, i].double().numpy()) for i in range(values.shape[1])]
     return torch.tensor(np.stack(columns, axis=1), dtype=values.dtype)
+
+
+def _local_line(values: Float[Tensor, "frames n"], reach: float) -> Float[Tensor, "frames n"]:
+    """Gaussian-weighted straight line through the neighbours of every frame: smooth, and without lag at the ends."""
+    frames = torch.arange(len(values), dtype=torch.float64)
+    offset = frames[None] - frames[:, None]
+    weight = torch.exp(-0.5 * (offset / reach) ** 2)
+    s0, s1, s2 = weight.sum(1), (weight * offset).sum(1), (weight * offset**2).sum(1)
+    level = weight * (s2[:, None] - s1[:, None] * offset)
+    return (level @ values.double() / (s0 * s2 - s1**2).clamp_min(1e-9)[:, None]).to(values.dtype)
 
 
 def _smooth(values: Float[Tensor, "frames *n"], sigma: float) -> Float[Tensor, "frames *n"]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from animal4d.config import FitConfig
 from animal4d.errors import Animal4dError
 from animal4d.files.atomic import write_torch
+from animal4d.fit.gait import swing_legs
 from animal4d.fit.objective import Objective
 from animal4d.fit.parameters import AnimalParameters, AnimalState
 
@@ -48,7 +49,7 @@ class Trainer:
         self.config = config
         self.steps = steps
         self.step = 0
-        self.generator = torch.Generator(device=parameters.residuals.device).manual_seed(seed)
+        self.generator = torch.Generator(device=parameters.root_residuals.device).manual_seed(seed)
         self.best_score = -1.0
         self.best_state: dict[str, Tensor] = _copy(parameters.state_dict())
         self.last_good: dict[str, Tensor] = self.best_state
@@ -57,7 +58,9 @@ class Trainer:
         self._order: list[int] = []
         network = parameters.network
         groups: list[dict[str, Any]] = [
-            {"name": "pose", "params": [parameters.residuals], "lr": config.learning_rate_pose},
+            {"name": "root", "params": [parameters.root_residuals], "lr": config.learning_rate_pose},
+            {"name": "joints", "params": [parameters.joint_residuals], "lr": config.learning_rate_pose},
+            {"name": "cycle", "params": [parameters.cycle], "lr": config.learning_rate_cycle},
             {"name": "network", "params": [*network.pose_branch.parameters()], "lr": config.learning_rate_network},
             {
                 "name": "shape network",
@@ -119,6 +122,8 @@ class Trainer:
 
     def _one_step(self) -> dict[str, float]:
         progress = self.step / self.steps
+        if self.parameters.has_rhythm and self.step == int(self.config.gait_search_at * self.steps):
+            swing_legs(self.parameters, self.objective)
         self._set_rates(progress)
         frames = self._next_batch()
         self.optimizer.zero_grad(set_to_none=True)
@@ -147,11 +152,13 @@ class Trainer:
         # A cosine to a tenth: large steps find the pose, small ones settle it.
         decay = 0.1 + 0.45 * (1 + float(torch.cos(torch.tensor(progress * torch.pi))))
         for group in self.optimizer.param_groups:
-            base = (
-                self.config.learning_rate_offsets.at(progress)
-                if group["name"] == "offsets"
-                else self.base_rates[group["name"]]
-            )
+            base = self.base_rates[group["name"]]
+            if group["name"] == "offsets":
+                base = self.config.learning_rate_offsets.at(progress)
+            elif self.parameters.has_rhythm and group["name"] in ("joints", "network"):
+                base *= self.config.rhythm_first.at(progress)
+            elif group["name"] == "cycle" and progress < self.config.gait_search_at:
+                base = 0.0
             group["lr"] = base * decay
 
     def _next_batch(self) -> Tensor:
@@ -168,13 +175,13 @@ class Trainer:
         that it is not taught."""
         if self._uniform() > self.config.withhold.at(progress):
             return None
-        frames = len(self.parameters.residuals)
+        frames = len(self.parameters.root_residuals)
         length = min(self.config.withhold_frames, frames - 1)
         begin = int(self._uniform() * (frames + length - 1)) - length + 1
         hidden = torch.zeros(frames, dtype=torch.bool)
         for offset in range(begin, frames, 3 * length):
             hidden[max(offset, 0) : max(offset + length, 0)] = True
-        return hidden.to(self.parameters.residuals.device)
+        return hidden.to(self.parameters.root_residuals.device)
 
     def _uniform(self) -> float:
         return float(torch.rand((), generator=self.generator, device=self.generator.device))
@@ -201,7 +208,7 @@ class Trainer:
     def load(self, path: Path) -> None:
         """Goes on from `save`. Raises Animal4dError when the file is unreadable or belongs to another fit."""
         try:
-            saved = torch.load(path, weights_only=True, map_location=self.parameters.residuals.device)
+            saved = torch.load(path, weights_only=True, map_location=self.parameters.root_residuals.device)
             if saved["steps"] != self.steps:
                 raise ValueError(f"it is of a fit of {saved['steps']} steps, this one has {self.steps}")
             self.parameters.load_state_dict(saved["parameters"])
