@@ -1,0 +1,156 @@
+"""The clips of `make results`: where each comes from, how it is read, and what must be reached on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from animal4d.runs import RunRequest
+from animal4d.synth.clip import make_synthetic_clip, write_synthetic_clip
+from animal4d.synth.config import SynthConfig, demo_config, third_party_config
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED = REPOSITORY.parent / "shared" / "clips"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A figure that must be reached: at least (`>=`), at most (`<=`) or below (`<`) a limit."""
+
+    measure: str
+    """Key of the measurements that a clip's process writes down."""
+    label: str
+    relation: str
+    limit: float
+    unit: str = ""
+    scale: float = 1.0
+    """From the measurement to the unit."""
+
+    def reached(self, value: float) -> bool:
+        shown = value * self.scale
+        if self.relation == ">=":
+            return shown >= self.limit
+        return shown <= self.limit if self.relation == "<=" else shown < self.limit
+
+    def shortfall(self, value: float) -> float:
+        return abs(value * self.scale - self.limit)
+
+    def in_words(self) -> str:
+        return f"{self.label} {self.relation} {self.limit:g}{self.unit}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A clip and what must be reached on it."""
+
+    name: str
+    title: str
+    make_request: Callable[[Path], RunRequest]
+    """From the run folder to the request; may make the clip beside the run folder first."""
+    targets: tuple[Target, ...]
+    needs: Path | None = None
+    """File or folder without which the case is skipped."""
+    by_frame: bool = False
+    """Whether the report goes through it frame by frame."""
+
+
+RIGHT_WAY = Target("right_way_round", "right way round in", ">=", 100.0, " % of frames", 100.0)
+MEMORY = Target("peak_memory", "peak memory", "<", 2.0, " GB", 1e-9)
+
+
+def _synthetic(config: SynthConfig) -> Callable[[Path], RunRequest]:
+    """Frames and masks alone go into the fit; the truth only measures it."""
+
+    def request(out: Path) -> RunRequest:
+        clip = out.parent / f"{out.name}-clip"
+        write_synthetic_clip(make_synthetic_clip(config), clip, overwrite=True)
+        return RunRequest(
+            source=clip / "frames",
+            masks=clip / "masks",
+            truth=clip / "truth.npz",
+            fps=config.fps,
+            out=out,
+            overwrite=True,
+        )
+
+    return request
+
+
+def _davis(name: str) -> Callable[[Path], RunRequest]:
+    folder = SHARED / "davis" / name
+    return lambda out: RunRequest(
+        source=folder / "frames",
+        masks=folder / "masks",
+        keypoints=folder / "keypoints.json",
+        fps=24.0,
+        out=out,
+        overwrite=True,
+    )
+
+
+def _third_party(name: str) -> Case:
+    path = SHARED / "animals" / f"{name}.glb"
+    targets = (
+        Target("iou_test", "test IoU", ">=", 0.88),
+        Target("chamfer", "Chamfer", "<=", 4.0, " % of the diagonal", 100.0),
+        RIGHT_WAY,
+    )
+    title = f"{name} walking, camera sweeping 40 to 110 degrees and not given"
+    return Case(name, title, _synthetic(third_party_config(path)), targets, needs=path)
+
+
+def _footage(name: str) -> Case:
+    targets = (Target("iou_test", "test IoU", ">=", 0.80), RIGHT_WAY)
+    return Case(name, f"DAVIS {name}, given masks", _davis(name), targets, needs=SHARED / "davis" / name)
+
+
+def _robolounge(out: Path) -> RunRequest:
+    folder = SHARED / "dog-robolounge"
+    return RunRequest(
+        source=folder / "frames", masks=folder / "masks", stride=3, max_frames=60, out=out, overwrite=True
+    )
+
+
+def _shiba_video(out: Path) -> RunRequest:
+    return RunRequest(
+        source=SHARED / "shiba-haru-6.mp4", box="384,86,400,296", stride=8, max_frames=40, out=out, overwrite=True
+    )
+
+
+CASES = (
+    Case(
+        "demo",
+        "demo clip, frames and masks only",
+        _synthetic(demo_config()),
+        (
+            Target("iou_test", "test IoU", ">=", 0.92),
+            Target("vertex_error", "vertex error", "<=", 5.0, " % of body length", 100.0),
+            RIGHT_WAY,
+            Target("fit_seconds", "fit", "<", 120.0, " s"),
+            Target("total_seconds", "whole demo", "<", 180.0, " s"),
+            MEMORY,
+        ),
+    ),
+    _third_party("Husky"),
+    _third_party("ShibaInu"),
+    _third_party("Cow"),
+    _footage("dog"),
+    _footage("camel"),
+    Case(
+        "robolounge",
+        "dog-robolounge, every third frame, pseudo masks",
+        _robolounge,
+        (),
+        needs=SHARED / "dog-robolounge",
+        by_frame=True,
+    ),
+    Case(
+        "shiba-video",
+        "shiba-haru-6.mp4 from a box (GrabCut masks)",
+        _shiba_video,
+        (),
+        needs=SHARED / "shiba-haru-6.mp4",
+        by_frame=True,
+    ),
+)

@@ -1,0 +1,95 @@
+"""What is read from a finished run folder for the report: figures, headings, and a sheet of pictures to look at."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from animal4d.body.template import load_builtin_template
+from animal4d.evaluate.keypoints import BODY_POINTS, load_keypoints
+from animal4d.export.axes import asset_from_world
+from animal4d.export.cameras import read_cameras
+
+SHEET_ROWS, SHEET_COLUMNS, SHEET_WIDTH = 8, 2, 800
+
+
+def read_measurements(folder: Path, keypoints: Path | None) -> dict[str, Any]:
+    """The figures of a run, from the files that every user gets."""
+    metrics = json.loads((folder / "metrics.json").read_text())
+    joints, pixels = _joints_in_view(folder)
+    names = load_builtin_template().joint_names
+    forward = joints[:, names.index("head")] - joints[:, names.index("tail_1")]
+    result = {
+        "frames": metrics["frames"],
+        "iou_test": metrics["iou"].get("test"),
+        "iou_by_frame": metrics["iou"].get("per_frame", []),
+        "headings": [heading_in_words(*direction) for direction in forward.tolist()],
+        **{
+            name: metrics[name]["mean"]
+            for name in ("iou", "iou_w5", "psnrm", "chamfer", "vertex_error", "pa_mpjpe", "pck_0.2", "pck_0.1")
+        },
+        "right_way_round": metrics["right_way_round"]["mean"],
+    }
+    if keypoints is not None:
+        result["right_way_round"] = _share_heading_as_annotated(keypoints, metrics["frames"], pixels)
+    return result
+
+
+def heading_in_words(right: float, down: float, forward: float) -> str:
+    """Where a direction in the camera's frame (x right, y down, z forward) points, as one of eight words."""
+    del down
+    words = ("right", "right, away", "away", "left, away", "left", "left, near", "near", "right, near")
+    return words[round(math.atan2(forward, right) / (math.pi / 4)) % 8]
+
+
+def _joints_in_view(folder: Path) -> tuple[Float[Tensor, "frames joints 3"], Float[Tensor, "frames joints 2"]]:
+    """Joints in the camera's frame, and in pixels of the original frames."""
+    with np.load(folder / "poses.npz") as file:
+        poses = {name: torch.from_numpy(file[name]) for name in file.files if file[name].dtype.kind == "f"}
+    shaped = load_builtin_template().with_shape(poses["betas"], poses["limb_scales"], poses["vertex_offsets"])
+    joints = shaped.with_pose(poses["joint_rotations"], poses["translation"]).joints
+    in_asset = joints @ torch.from_numpy(asset_from_world()).float().T
+    cameras = read_cameras(folder / "cameras.json").cameras
+    return cameras.transform(in_asset), cameras.project(in_asset)
+
+
+def _share_heading_as_annotated(path: Path, frames: list[int], pixels: Float[Tensor, "frames joints 2"]) -> float:
+    """Share of the annotated frames in which the line from the tail's base to the head points, in the picture, to the
+    side where the annotation has it. Head: the mean of the visible points on it."""
+    keypoints = load_keypoints(path)
+    model_names = load_builtin_template().joint_names
+    ours = pixels[:, model_names.index("head")] - pixels[:, model_names.index("tail_1")]
+    on_body = [BODY_POINTS[name] for name in keypoints.names]
+    head = [i for i, name in enumerate(on_body) if name in ("jaw", "nose_end", "chin", "left_ear_tip", "right_ear_tip")]
+    tail = on_body.index("tail_start")
+    agrees = []
+    for row, number in enumerate(keypoints.frame_numbers.tolist()):
+        seen = [i for i in head if bool(keypoints.visible[row, i])]
+        if number not in frames or not seen or not bool(keypoints.visible[row, tail]):
+            continue
+        theirs = keypoints.pixels[row, seen].mean(0) - keypoints.pixels[row, tail]
+        agrees.append(float(ours[frames.index(number)] @ theirs) > 0)
+    return sum(agrees) / len(agrees) if agrees else math.nan
+
+
+def write_sheet(overlay: Path, path: Path) -> None:
+    """Frames of the overlay video, evenly spread, on one picture."""
+    with av.open(str(overlay)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    chosen = np.unique(np.linspace(0, len(frames) - 1, SHEET_ROWS * SHEET_COLUMNS).round().astype(int))
+    height, width = frames[0].shape[:2]
+    size = (SHEET_WIDTH, round(height * SHEET_WIDTH / width))
+    sheet = Image.new("RGB", (SHEET_COLUMNS * size[0], math.ceil(len(chosen) / SHEET_COLUMNS) * size[1]), "white")
+    for place, frame in enumerate(chosen):
+        row, column = divmod(place, SHEET_COLUMNS)
+        sheet.paste(Image.fromarray(frames[frame]).resize(size), (column * size[0], row * size[1]))
+    sheet.save(path)
