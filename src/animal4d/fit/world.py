@@ -62,12 +62,12 @@ def put_on_ground(reconstruction: Reconstruction, model: BodyModel) -> Reconstru
     vertices = reconstruction.posed(model).vertices @ R_new_from_old.T
     lowest = vertices[..., 2].amin(1)
     ground = torch.quantile(lowest, 0.2)
-    middle = (reconstruction.translation @ R_new_from_old.T).mean(0)
-    shift = -torch.stack((middle[0], middle[1], ground))
-
     # The model turns the body about its root joint: turning the world about its origin moves that joint as well.
     root = reconstruction.shaped(model).joints[0]
-    translation = (reconstruction.translation + root) @ R_new_from_old.T - root + shift
+    places = (reconstruction.translation + root) @ R_new_from_old.T
+    middle = places.mean(0)
+    shift = -torch.stack((middle[0], middle[1], ground))
+    translation = places - root + shift
 
     rotations = reconstruction.joint_rotations.clone()
     rotations[:, 0] = R_new_from_old @ rotations[:, 0]
