@@ -37,7 +37,7 @@ def _write_still(frames: list[Image.Image], path: Path) -> None:
     sheet = Image.new("RGB", (chosen[0].width, sum(frame.height for frame in chosen)))
     for row, frame in enumerate(chosen):
         sheet.paste(frame, (0, row * frame.height))
-    sheet.quantize(192, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+    sheet.save(path, optimize=True)
     print(f"{path.name}: {path.stat().st_size / 1e3:.0f} kB")
 
 

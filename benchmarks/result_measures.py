@@ -47,7 +47,16 @@ def read_measurements(folder: Path, keypoints: Path | None) -> dict[str, Any]:
 def heading_in_words(right: float, down: float, forward: float) -> str:
     """Where a direction in the camera's frame (x right, y down, z forward) points, as one of eight words."""
     del down
-    words = ("right", "right, away", "away", "left, away", "left", "left, near", "near", "right, near")
+    words = (
+        "right",
+        "right and away",
+        "away",
+        "left and away",
+        "left",
+        "left and near",
+        "to the camera",
+        "right and near",
+    )
     return words[round(math.atan2(forward, right) / (math.pi / 4)) % 8]
 
 
