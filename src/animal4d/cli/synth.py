@@ -16,6 +16,7 @@ class Synth:
     """Render a clip with full truth: from the built-in body, or from any skinned, animated glTF.
 
     Example: animal4d synth --motion walk --out clips/walk
+
     Example: animal4d synth --source Husky.glb --motion Walk --out clips/husky
     """
 
