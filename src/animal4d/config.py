@@ -48,6 +48,8 @@ class LossWeights:
 
     silhouette: Schedule = field(default_factory=lambda: constant(100.0))
     """Two-sided chamfer between the projected mesh and the mask, in squared units of half the image."""
+    outline: Schedule = field(default_factory=lambda: Schedule((0.3,), (0.0, 100.0)))
+    """Distance between the outlines of mesh and mask, once the chamfer has brought them together."""
     tracks: Schedule = field(default_factory=lambda: Schedule((0.15,), (100.0, 300.0)))
     """Points that move together in the video stay on their place of the surface."""
     arap: Schedule = field(default_factory=lambda: constant(0.02))
@@ -86,6 +88,8 @@ class FitConfig:
     """Of the per-frame pose residuals."""
     learning_rate_cycle: float = 0.02
     """Of the part of the pose that repeats with every stride."""
+    learning_rate_pace: float = 0.001
+    """Of the logarithm of the stride frequency."""
     gait_search_at: float = 0.15
     """Share of the fit after which leg swings of the gait's rhythm are tried at all phases."""
     rhythm_first: Schedule = field(default_factory=lambda: Schedule((0.5,), (0.0, 0.5)))

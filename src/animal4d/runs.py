@@ -96,7 +96,7 @@ def evaluate_run(folder: Path, truth: Path | None = None, keypoints: Path | None
     metrics = _measure(reconstruction, load_template(config.template), clip, request, split)
     kept = {name: before.get(name) for name in ("start", "diverged", "warnings", "seconds")}
     write_json(run.metrics, {**metrics, **kept})
-    return RunResult(metrics, kept["seconds"] or {}, clip.warnings, kept["diverged"])
+    return RunResult(metrics, {}, clip.warnings, kept["diverged"])
 
 
 def parse_box(text: str | None) -> Box | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from animal4d.cli.options import OptionalInt
 from animal4d.config import Config
 
 
@@ -19,8 +20,8 @@ class Demo:
 
     out: Path = Path("runs/demo")
     """Run folder to write. The clip goes beside it, into <out>-clip."""
-    steps: int | None = None
-    """Optimisation steps; fewer are faster and coarser."""
+    steps: OptionalInt = None
+    """Optimisation steps, instead of the usual number: fewer are faster and coarser."""
     overwrite: bool = False
     """Replace a finished run in the folder."""
 

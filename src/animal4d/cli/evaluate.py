@@ -7,6 +7,8 @@ from pathlib import Path
 
 import tyro
 
+from animal4d.cli.options import OptionalPath
+
 
 @dataclass(frozen=True)
 class Evaluate:
@@ -17,10 +19,10 @@ class Evaluate:
 
     run_folder: tyro.conf.Positional[Path]
     """A finished run."""
-    truth: Path | None = None
-    """truth.npz of a synthetic clip."""
-    keypoints: Path | None = None
-    """keypoints.json (BADJA's)."""
+    truth: OptionalPath = None
+    """truth.npz of a synthetic clip: measure 3D errors (default: that of the run)."""
+    keypoints: OptionalPath = None
+    """keypoints.json (BADJA's): measure PCK (default: that of the run)."""
 
     def run(self) -> None:
         from animal4d.cli.console import print_summary

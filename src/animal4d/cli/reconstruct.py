@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from animal4d.cli.options import OptionalBox, OptionalFloat, OptionalInt, OptionalPath
 from animal4d.config import Config, load_config
 from animal4d.errors import Animal4dError
 
@@ -26,36 +27,36 @@ class Reconstruct:
     """A video file (mp4, mov, webm, gif) or a folder of frames."""
     out: Path
     """Run folder to write, for example runs/my_dog."""
-    masks: Path | None = None
+    masks: OptionalPath = None
     """Folder of masks with the frames' names or in their order (or a mask video): where the animal is. Best made by a
     segmenter."""
-    box: Annotated[str | None, tyro.conf.arg(metavar="X,Y,W,H")] = None
+    box: OptionalBox = None
     """Without masks: a box around the animal in the first frame, in pixels. Starts GrabCut; weaker than real masks."""
-    cameras: Path | None = None
+    cameras: OptionalPath = None
     """cameras.json with intrinsics and camera poses, if you have them (format: docs/conventions.md)."""
-    fov: float | None = None
+    fov: OptionalFloat = None
     """Field of view along the longer side of the picture, in degrees, where no camera data tell it (default: 50)."""
-    fps: float | None = None
+    fps: OptionalFloat = None
     """Frames per second of a folder of frames (default: 30)."""
     start: int = 0
     """First frame to use."""
-    stop: int | None = None
+    stop: OptionalInt = None
     """Frame to stop before."""
     stride: int = 1
     """Use every n-th frame."""
-    max_frames: int | None = None
+    max_frames: OptionalInt = None
     """Use at most so many frames."""
-    config: Path | None = None
+    config: OptionalPath = None
     """YAML file with settings that differ from the defaults (a run's config.yaml has them all)."""
-    steps: int | None = None
-    """Optimisation steps; fewer are faster and coarser."""
-    seed: int | None = None
-    """Of everything random: the same seed gives the same result."""
-    device: Literal["auto", "cpu", "cuda"] | None = None
-    """Where to compute; auto takes CUDA where there is one."""
-    truth: Path | None = None
+    steps: OptionalInt = None
+    """Optimisation steps, instead of the usual number: fewer are faster and coarser."""
+    seed: OptionalInt = None
+    """Of everything random: the same seed gives the same result (default: 0)."""
+    device: Annotated[Literal["auto", "cpu", "cuda"] | None, tyro.conf.arg(help_behavior_hint="")] = None
+    """Where to compute; auto, the default, takes CUDA where there is one."""
+    truth: OptionalPath = None
     """truth.npz of a synthetic clip: measure 3D errors as well."""
-    keypoints: Path | None = None
+    keypoints: OptionalPath = None
     """keypoints.json (BADJA's): measure PCK as well. Never used for fitting."""
     overwrite: bool = False
     """Replace a finished run in the folder."""

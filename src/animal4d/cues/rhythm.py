@@ -16,6 +16,7 @@ from torch import Tensor
 HARMONICS = 4
 LOWEST_EXPLAINED = 0.15
 """Below this share of predicted variance there is no rhythm worth the name."""
+_FEWEST_STRIDES = 1.6
 _COMPONENTS = 6
 _HIGHEST_STRIDES_PER_SECOND = 4.0
 _BLOCKS = 8
@@ -30,26 +31,30 @@ class Rhythm:
     explained: float
     """Share of the features' variance that the harmonics predict in stretches of the clip that they did not see."""
 
-    def harmonics(self, times: Float[Tensor, "frames"]) -> Float[Tensor, "frames harmonics"]:
-        """cos and sin of the stride's phase and of its first multiples, the k-th scaled by 1 / k^2: legs swing smoothly,
-        and what optimises the coefficients finds the slow harmonics first."""
-        phase = 2 * math.pi * self.stride_frequency * (times - times.mean())
-        multiples = torch.arange(1, HARMONICS + 1, dtype=times.dtype, device=times.device)
-        angles = phase[:, None] * multiples
-        return torch.cat((angles.cos() / multiples**2, angles.sin() / multiples**2), dim=1)
+    def phase(self, times: Float[Tensor, "frames"]) -> Float[Tensor, "frames"]:
+        """Of the stride, in radians; zero in the middle of the clip."""
+        return 2 * math.pi * self.stride_frequency * (times - times.mean())
+
+
+def phase_harmonics(phase: Float[Tensor, "frames"]) -> Float[Tensor, "frames harmonics"]:
+    """cos, then sin, of the first multiples of a phase in radians, the k-th scaled by 1 / k^2: legs swing smoothly, and
+    what optimises the coefficients finds the slow harmonics first."""
+    multiples = torch.arange(1, HARMONICS + 1, dtype=phase.dtype, device=phase.device)
+    angles = phase[:, None] * multiples
+    return torch.cat((angles.cos() / multiples**2, angles.sin() / multiples**2), dim=1)
 
 
 def find_rhythm(features: Float[Tensor, "frames channels"], times: Float[Tensor, "frames"]) -> Rhythm | None:
     """The stride frequency whose harmonics predict the features best across left-out stretches of the clip.
 
     Seen from the side the two halves of a stride look alike, so an outline that repeats f times a second belongs to
-    f / 2 strides; the first harmonic lets them differ. None where the clip is shorter than two repetitions, or where
+    f / 2 strides; the first harmonic lets them differ. None where the clip is too short for it, or where
     nothing repeats.
     """
     if len(times) < 16:
         return None
     duration = float(times[-1] - times[0])
-    lowest, highest = 1.0 / duration, min(_HIGHEST_STRIDES_PER_SECOND, 0.25 * (len(times) - 1) / duration)
+    lowest, highest = _FEWEST_STRIDES / duration, min(_HIGHEST_STRIDES_PER_SECOND, 0.25 * (len(times) - 1) / duration)
     centered = (features - features.mean(0)).double()
     _, _, directions = torch.linalg.svd(centered, full_matrices=False)
     components = centered @ directions[:_COMPONENTS].T
@@ -69,7 +74,7 @@ def _predicted_share(
     """Share of variance predicted in blocks of frames from all other frames, beyond a slow drift."""
     span = (times - times.mean()) / (times - times.mean()).abs().max()
     drift = torch.stack((torch.ones_like(span), span, span.square()), dim=1)
-    basis = torch.cat((drift, rhythm.harmonics(times)), dim=1)
+    basis = torch.cat((drift, phase_harmonics(rhythm.phase(times))), dim=1)
     return 1.0 - _held_out_error(basis, components) / max(_held_out_error(drift, components), 1e-12)
 
 

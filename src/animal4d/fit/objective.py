@@ -16,7 +16,8 @@ from animal4d.fit.parameters import AnimalState
 from animal4d.fit.split import Split
 from animal4d.geometry.cameras import Cameras
 from animal4d.geometry.mesh import difference_operator, sample_surface, uniform_laplacian, unique_edges
-from animal4d.geometry.rasterize import rasterize
+from animal4d.geometry.rasterize import Fragments, rasterize
+from animal4d.losses.outline import OutlineTarget, outline_distance
 from animal4d.losses.priors import joint_limits, mean_square, rest_pose
 from animal4d.losses.rigidity import OneRings, arap, edge_length_change, laplacian_length
 from animal4d.losses.silhouette import SilhouetteTarget, silhouette_distance
@@ -39,6 +40,7 @@ class Objective:
         self.frame_numbers = clip.frame_numbers.to(device)
         self.binary = (clip.masks > 0.5).to(device)
         self.inside = clip.inside_frame().to(device)
+        self.outlines = OutlineTarget.from_masks(clip.masks, clip.inside_frame()).to(device)
         self.target = SilhouetteTarget.from_masks(clip.masks).to(device)
         # Tracks are kept in pixels of the original frames.
         self.track_points = clip.crop.from_original(tracks.points).to(device)
@@ -53,9 +55,15 @@ class Objective:
         """Weighted losses, to be summed. Those of single frames are means over the batch; smoothness and pose priors
         speak for all frames, since they cost next to nothing."""
         posed = state.posed(frames)
+        cameras = self.cameras[frames]
+        in_camera = cameras.transform(posed.vertices)
+        fragments = rasterize(in_camera, self.model.faces, cameras.intrinsics, cameras.image_size)
         unweighted = {
             "silhouette": lambda: self._silhouette(state, posed, frames, generator),
-            "tracks": lambda: self._tracks(posed, frames),
+            "outline": lambda: outline_distance(
+                fragments, in_camera, self.model.faces, cameras.intrinsics, self.outlines[frames]
+            ).mean(),
+            "tracks": lambda: self._tracks(fragments, in_camera, frames),
             "arap": lambda: self._arap(state).mean(),
             "edge_length": lambda: edge_length_change(
                 state.shaped.vertices[None], state.base.vertices.detach(), self.differences
@@ -98,15 +106,19 @@ class Objective:
         filmed = self.inside[frames[:, None], row, column]
         return torch.where(filmed, 1.0, 1e-3)
 
-    def _tracks(self, posed: PosedBody, frames: Tensor) -> Float[Tensor, ""]:
-        cameras = self.cameras[frames]
-        in_camera = cameras.transform(posed.vertices)
+    def _tracks(
+        self, fragments: Fragments, in_camera: Float[Tensor, "batch vertices 3"], frames: Tensor
+    ) -> Float[Tensor, ""]:
         points, visible = self.track_points[frames], self.track_visible[frames]
-        fragments = rasterize(in_camera, self.model.faces, cameras.intrinsics, cameras.image_size)
-        pairs = neighbour_pairs(self.frame_numbers[frames])
-        anchors = anchor_tracks(fragments, points, visible)
         return anchored_tracks(
-            anchors, in_camera, self.model.faces, cameras.intrinsics, cameras.image_size, points, visible, pairs
+            anchor_tracks(fragments, points, visible),
+            in_camera,
+            self.model.faces,
+            self.cameras.intrinsics[frames],
+            self.cameras.image_size,
+            points,
+            visible,
+            neighbour_pairs(self.frame_numbers[frames]),
         ).mean()
 
     @torch.no_grad()

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from animal4d.body.model import BodyModel, PosedBody, ShapedBody
+from animal4d.cues.rhythm import HARMONICS, phase_harmonics
 from animal4d.fit.start import Start
 from animal4d.geometry.cameras import Cameras
 from animal4d.geometry.rotations import matrix_from_6d
@@ -48,7 +49,7 @@ class AnimalParameters(nn.Module):
     """
 
     features: Tensor
-    harmonics: Tensor
+    phase: Tensor
     mirrored_entry: Tensor
     mirrored_sign: Tensor
     times: Tensor
@@ -70,7 +71,7 @@ class AnimalParameters(nn.Module):
         times: Float[Tensor, "frames"],
         cameras: Cameras,
         taught: Bool[Tensor, "frames"],
-        harmonics: Float[Tensor, "frames harmonics"],
+        phase: Float[Tensor, "frames"] | None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -78,8 +79,11 @@ class AnimalParameters(nn.Module):
         self.image_side = max(cameras.image_size)
         frames = len(features)
         n_pose = 3 + 6 * model.n_joints
+        self.has_rhythm = phase is not None
+        harmonics = torch.zeros(frames, 0) if phase is None else phase_harmonics(phase)
         inputs = torch.cat((features, harmonics), dim=1)
         self.network = DenseFeatureNetwork.for_model(model, feature_channels=inputs.shape[1])
+        self.log_pace = nn.Parameter(torch.zeros(()))
         self.cycle = nn.Parameter(torch.zeros(harmonics.shape[1], n_pose))
         self.shape = nn.Parameter(torch.zeros(model.n_betas + 7))
         self.offsets = nn.Parameter(torch.zeros(model.n_offsets))
@@ -88,7 +92,7 @@ class AnimalParameters(nn.Module):
         mirrored, sign = _mirror(model)
         buffers = {
             "features": inputs,
-            "harmonics": harmonics,
+            "phase": torch.zeros(frames) if phase is None else phase,
             "mirrored_entry": mirrored,
             "mirrored_sign": sign,
             "times": times,
@@ -110,8 +114,14 @@ class AnimalParameters(nn.Module):
         their neighbours in time."""
         predicted = self.network.forward_pooled(self.features, self.times)
         known = self.taught if withheld is None else self.taught & ~withheld
-        residuals = torch.cat((self.root_residuals, self.joint_residuals), dim=1)
-        pose = predicted.pose + self._cycle() + interpolation_weights(known, self.times) @ residuals
+        residuals = torch.cat(
+            (
+                interpolation_weights(known, self.times) @ self.root_residuals,
+                fading_weights(known, self.times) @ self.joint_residuals,
+            ),
+            dim=1,
+        )
+        pose = predicted.pose + self._cycle() + residuals
         n_betas = self.model.n_betas
         shape = predicted.shape + self.shape
         betas = self.start_betas + shape[:n_betas]
@@ -132,19 +142,17 @@ class AnimalParameters(nn.Module):
         translation = origin + R_world_from_body @ root - root
         return AnimalState(betas, limb_scales, offsets, vertex_offsets, joint_rotations, translation, shaped, base)
 
-    @property
-    def has_rhythm(self) -> bool:
-        return self.harmonics.shape[1] > 0
-
     def _cycle(self) -> Float[Tensor, "frames pose"]:
         """The repeating part of the pose. Walk, trot and pace are symmetric: half a stride later the right side does
         what the left side did, mirrored; what is not so is left to the network and the residuals."""
-        n = self.harmonics.shape[1] // 2
-        half_stride = 1.0 - 2.0 * (torch.arange(1, n + 1, device=self.cycle.device) % 2)
+        if not self.has_rhythm:
+            return torch.zeros_like(self.root_residuals[:, :1])
+        harmonics = phase_harmonics(self.phase * self.log_pace.exp())
+        half_stride = 1.0 - 2.0 * (torch.arange(1, HARMONICS + 1, device=self.cycle.device) % 2)
         half_stride = half_stride.repeat(2)[:, None]
         joints = self.cycle[:, N_ROOT:]
         other_side = half_stride * joints[:, self.mirrored_entry] * self.mirrored_sign
-        return self.harmonics @ torch.cat((self.cycle[:, :N_ROOT], 0.5 * (joints + other_side)), dim=1)
+        return harmonics @ torch.cat((self.cycle[:, :N_ROOT], 0.5 * (joints + other_side)), dim=1)
 
     def _root_in_camera(self, change: Float[Tensor, "frames 3"]) -> Float[Tensor, "frames 3"]:
         """Start's pixel and depth, moved by fractions of the image and of the depth's logarithm."""
@@ -183,3 +191,15 @@ def interpolation_weights(
     weights.index_put_((rows, places[before]), 1 - share, accumulate=True)
     weights.index_put_((rows, places[after]), share, accumulate=True)
     return weights
+
+
+def fading_weights(known: Bool[Tensor, "frames"], times: Float[Tensor, "frames"]) -> Float[Tensor, "frames frames"]:
+    """`interpolation_weights` that fade to the mean of all known frames with the distance (in frames) to the nearest:
+    a single frame's exception says little about a frame some way off."""
+    if not bool(known.any()):
+        return interpolation_weights(known, times)
+    frames = torch.arange(len(known), dtype=torch.float32, device=known.device)
+    nearest = torch.where(known, (frames[:, None] - frames[None]).abs(), torch.inf).amin(1)
+    trust = torch.exp(-nearest / 2.0)[:, None]
+    mean = known.float() / known.sum()
+    return trust * interpolation_weights(known, times) + (1 - trust) * mean

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -107,16 +108,10 @@ class _Problem:
             _time_fractions(self.clip.times),
             cameras,
             taught,
-            self.harmonics(),
+            None if self.rhythm is None else self.rhythm.phase(self.clip.times),
         ).to(self.device)
         objective = Objective(self.clip, self.cues.tracks, self.model, cameras, self.split, fit)
         return Trainer(objective, parameters, fit, steps, self.config.seed)
-
-    def harmonics(self) -> Float[Tensor, "frames harmonics"]:
-        """Of the gait's rhythm; without columns where there is none."""
-        if self.rhythm is None:
-            return torch.zeros(len(self.clip), 0)
-        return self.rhythm.harmonics(self.clip.times)
 
 
 def reconstruct(clip: Clip, config: Config | None = None, progress: FitProgress | None = None) -> Reconstruction:
@@ -188,7 +183,8 @@ def _best_start(problem: _Problem, progress: FitProgress) -> tuple[Trainer, str,
     losses: dict[str, float] = {}
     for number, start in enumerate(starts, start=1):
         trainer = problem.trainer(start, config.fit.start_steps)
-        trainer.run(partial(progress.step, f"start {number}/{len(starts)}"))
+        with suppress(FitDiverged):  # judged by its last good state
+            trainer.run(partial(progress.step, f"start {number}/{len(starts)}"))
         losses[start.name] = trainer.full_loss()
     # A short fit can bend the wrong way round into the masks, so what the search knew keeps its say.
     merit = {start.name: math.log(losses[start.name]) + 0.5 * start.cost for start in starts}

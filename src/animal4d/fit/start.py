@@ -142,8 +142,8 @@ def _start_from_path(
     shape_name: str,
     shapes: dict[str, Float[Tensor, "betas"]],
 ) -> Start:
-    yaw = _smooth(_unwrap(bank.grid.yaws[path.yaw_index]), sigma=2.5)
-    elevation = _smooth(bank.grid.elevations[path.elevation_index], sigma=4.0)
+    yaw = _local_line(_unwrap(bank.grid.yaws[path.yaw_index])[:, None], reach=6.0)[:, 0]
+    elevation = _local_line(bank.grid.elevations[path.elevation_index][:, None], reach=10.0)[:, 0]
 
     center = bank.centroids[path.body, path.elevation_index, path.yaw_index]
     root_area = bank.root_areas[path.body, path.elevation_index, path.yaw_index]
@@ -156,7 +156,7 @@ def _start_from_path(
     pixels = clip.crop.from_original(in_original[:, None])[:, 0]
     log_scale = clip.crop.scale.log()
     original_depth = _fill((depth.log() + log_scale)[:, None], clip.mask_valid)
-    log_depth = _local_line(original_depth, reach=5.0)[:, 0] - log_scale
+    log_depth = _local_line(original_depth, reach=8.0)[:, 0] - log_scale
 
     rays = torch.cat((pixels, torch.ones(len(clip), 1)), dim=1)
     rays = (torch.linalg.inv(clip.intrinsics) @ rays[..., None]).squeeze(-1)
@@ -202,17 +202,11 @@ def _fill(values: Float[Tensor, "frames n"], valid: Bool[Tensor, "frames"]) -> F
 
 def _local_line(values: Float[Tensor, "frames n"], reach: float) -> Float[Tensor, "frames n"]:
     """Gaussian-weighted straight line through the neighbours of every frame: smooth, and without lag at the ends."""
+    if len(values) < 3:
+        return values
     frames = torch.arange(len(values), dtype=torch.float64)
     offset = frames[None] - frames[:, None]
     weight = torch.exp(-0.5 * (offset / reach) ** 2)
     s0, s1, s2 = weight.sum(1), (weight * offset).sum(1), (weight * offset**2).sum(1)
     level = weight * (s2[:, None] - s1[:, None] * offset)
     return (level @ values.double() / (s0 * s2 - s1**2).clamp_min(1e-9)[:, None]).to(values.dtype)
-
-
-def _smooth(values: Float[Tensor, "frames *n"], sigma: float) -> Float[Tensor, "frames *n"]:
-    """Gaussian smoothing over frames, renormalised at the ends."""
-    frames = torch.arange(len(values), dtype=values.dtype)
-    kernel = torch.exp(-0.5 * ((frames[:, None] - frames[None]) / sigma) ** 2)
-    kernel = kernel / kernel.sum(1, keepdim=True)
-    return (kernel @ values.flatten(1) if values.ndim > 1 else kernel @ values).view_as(values)

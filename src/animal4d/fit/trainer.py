@@ -18,6 +18,9 @@ from animal4d.fit.gait import swing_legs
 from animal4d.fit.objective import Objective
 from animal4d.fit.parameters import AnimalParameters, AnimalState
 
+_LARGEST = 1e4
+"""Coefficient, scale, or place in units of the template that no animal in front of a camera comes near."""
+
 
 class FitDiverged(Animal4dError):
     """The loss is no longer finite; the last good state was kept."""
@@ -61,6 +64,7 @@ class Trainer:
             {"name": "root", "params": [parameters.root_residuals], "lr": config.learning_rate_pose},
             {"name": "joints", "params": [parameters.joint_residuals], "lr": config.learning_rate_pose},
             {"name": "cycle", "params": [parameters.cycle], "lr": config.learning_rate_cycle},
+            {"name": "pace", "params": [parameters.log_pace], "lr": config.learning_rate_pace},
             {"name": "network", "params": [*network.pose_branch.parameters()], "lr": config.learning_rate_network},
             {
                 "name": "shape network",
@@ -95,8 +99,13 @@ class Trainer:
             raise
 
     def validate(self) -> float:
-        """Mean IoU on the validation frames (training frames where there are none); keeps the best state."""
-        score = self.objective.validation_iou(self.current())
+        """Mean IoU on the validation frames (training frames where there are none); keeps the best state.
+
+        Raises FitDiverged when the state is not one of an animal.
+        """
+        state = self.current()
+        self._check(state)
+        score = self.objective.validation_iou(state)
         self.last_good = _copy(self.parameters.state_dict())
         if score > self.best_score:
             self.best_score = score
@@ -128,11 +137,12 @@ class Trainer:
         frames = self._next_batch()
         self.optimizer.zero_grad(set_to_none=True)
         state = self.parameters(self._withhold(progress))
+        self._check(state)
         losses = self.objective.losses(state, frames, progress, self.generator)
         total = torch.stack(list(losses.values())).sum()
         self.recent_total = float(total.detach())
         if not torch.isfinite(total):
-            self._diverged(losses)
+            self._diverged(", ".join(name for name, value in losses.items() if not torch.isfinite(value)))
         total.backward()
         for group in self.optimizer.param_groups:
             torch.nn.utils.clip_grad_norm_(group["params"], self.config.gradient_clip)
@@ -140,12 +150,19 @@ class Trainer:
         self.step += 1
         return {name: float(value.detach()) for name, value in losses.items()}
 
-    def _diverged(self, losses: dict[str, Tensor]) -> None:
-        bad = ", ".join(name for name, value in losses.items() if not torch.isfinite(value))
+    def _check(self, state: AnimalState) -> None:
+        """Raises FitDiverged before areas and distances overflow."""
+        for name in ("betas", "limb_scales", "vertex_offsets", "joint_rotations", "translation"):
+            # Comparisons with NaN are false.
+            if not bool((getattr(state, name).detach().abs() < _LARGEST).all()):
+                self._diverged(name)
+
+    def _diverged(self, bad: str) -> None:
         self.parameters.load_state_dict(self.last_good)
         raise FitDiverged(
-            f"the fit diverged at step {self.step} ({bad} is not finite); the last good state is kept: lower the "
-            "learning rates (fit.learning_rate_pose, fit.learning_rate_shape) or check the masks and cameras"
+            f"the fit diverged at step {self.step} ({bad}: not finite, or out of all proportion); the last good state "
+            "is kept: lower the learning rates (fit.learning_rate_pose, fit.learning_rate_shape) or check the masks "
+            "and cameras"
         )
 
     def _set_rates(self, progress: float) -> None:
@@ -157,7 +174,7 @@ class Trainer:
                 base = self.config.learning_rate_offsets.at(progress)
             elif self.parameters.has_rhythm and group["name"] in ("joints", "network"):
                 base *= self.config.rhythm_first.at(progress)
-            elif group["name"] == "cycle" and progress < self.config.gait_search_at:
+            elif group["name"] in ("cycle", "pace") and progress < self.config.gait_search_at:
                 base = 0.0
             group["lr"] = base * decay
 
@@ -176,6 +193,8 @@ class Trainer:
         if self._uniform() > self.config.withhold.at(progress):
             return None
         frames = len(self.parameters.root_residuals)
+        if frames < 2:
+            return None
         length = min(self.config.withhold_frames, frames - 1)
         begin = int(self._uniform() * (frames + length - 1)) - length + 1
         hidden = torch.zeros(frames, dtype=torch.bool)
