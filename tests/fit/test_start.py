@@ -101,3 +101,12 @@ def test_frames_without_a_mask_are_bridged(truth):
     assert torch.isfinite(best.pixels).all()
     between = 0.5 * (best.pixels[1] + best.pixels[3])
     assert float((best.pixels[2] - between).norm()) < 4
+
+
+def test_a_single_frame_has_a_start(truth):
+    rotations, origins = truth
+    clip = clip_of_masks(rest_masks(MODEL, rotations[:1], origins[:1]))
+    best, *_ = candidate_starts(clip, MODEL, {"mean": torch.zeros(MODEL.n_betas)}, torch.zeros(1), count=2)
+    torch.testing.assert_close(best.log_depth.exp(), origins[:1, 2], rtol=0.15, atol=0)
+    true_pixels = (clip.intrinsics[0] @ origins[0])[:2] / origins[0, 2]
+    assert float((best.pixels[0] - true_pixels).norm()) < 6

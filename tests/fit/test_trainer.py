@@ -43,7 +43,6 @@ def make_trainer(scene: tuple[Clip, Cues], config: FitConfig = CONFIG, steps: in
     taught = torch.zeros(FRAMES, dtype=torch.bool)
     taught[split.train] = True
     torch.manual_seed(seed)
-    phase = torch.arange(FRAMES)[:, None] * torch.tensor([0.4, 0.8])
     parameters = AnimalParameters(
         MODEL,
         start,
@@ -51,7 +50,7 @@ def make_trainer(scene: tuple[Clip, Cues], config: FitConfig = CONFIG, steps: in
         torch.arange(FRAMES) / FRAMES,
         cameras,
         taught,
-        torch.cat((phase.cos(), phase.sin()), dim=1),
+        torch.arange(FRAMES) * 0.4,
     )
     return Trainer(Objective(clip, cues.tracks, MODEL, cameras, split, config), parameters, config, steps, seed)
 
