@@ -52,7 +52,9 @@ class Reconstruct:
     """Optimisation steps, instead of the usual number: fewer are faster and coarser."""
     seed: OptionalInt = None
     """Of everything random: the same seed gives the same result (default: 0)."""
-    device: Annotated[Literal["auto", "cpu", "cuda"] | None, tyro.conf.arg(help_behavior_hint="")] = None
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"] | None, tyro.conf.arg(metavar="{auto,cpu,cuda}", help_behavior_hint="")
+    ] = None
     """Where to compute; auto, the default, takes CUDA where there is one."""
     truth: OptionalPath = None
     """truth.npz of a synthetic clip: measure 3D errors as well."""
