@@ -124,9 +124,7 @@ class BodyModel:
         )
 
     def to(self, device: torch.device | str) -> BodyModel:
-        moved = {
-            f.name: value.to(device) for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)
-        }
+        moved = {f.name: value.to(device) for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
         return replace(self, **moved)
 
     def expand_offsets(self, compact: Float[Tensor, "*batch offsets"]) -> Float[Tensor, "*batch vertices 3"]:
@@ -251,9 +249,7 @@ def _joint_transforms(
         places = [previous.index(model.parents[joint]) for joint in level]
         above = linear[-1][..., places, :, :]
         linear.append(above @ local[..., list(level), :, :])
-        origins.append(
-            origins[-1][..., places, :] + (above @ bones[..., list(level), :, None]).squeeze(-1)
-        )
+        origins.append(origins[-1][..., places, :] + (above @ bones[..., list(level), :, None]).squeeze(-1))
         order.extend(level)
     inverse = torch.argsort(torch.tensor(order, device=joints.device))
     return torch.cat(linear, dim=-3)[..., inverse, :, :], torch.cat(origins, dim=-2)[..., inverse, :]
