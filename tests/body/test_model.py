@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from animal4d.body.model import BodyModel, limb_mask
-from animal4d.geometry.rotations import matrix_from_6d, matrix_from_axis_angle
+from animal4d.geometry.rotations import matrix_from_6d
 
 
 @pytest.fixture(scope="module")

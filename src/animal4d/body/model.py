@@ -1,6 +1,7 @@
 """The body model's forward pass in immutable stages.
 
-    BodyModel --with_shape(betas, limb_scales, vertex_offsets)--> ShapedBody --with_pose(rotations, translation)--> PosedBody
+    BodyModel --with_shape(betas, limb_scales, vertex_offsets)--> ShapedBody
+    ShapedBody --with_pose(rotations, translation)--> PosedBody
 
 A stage is computed once and can be posed as often as wanted: one shape of a video, many poses. The maths is SMAL's
 in BITE's variant (Zuffi et al. 2017, Rueegg et al. 2023); the template, its number of vertices, joints and shape
