@@ -50,6 +50,7 @@ class AnimalParameters(nn.Module):
 
     features: Tensor
     phase: Tensor
+    share: Tensor
     mirrored_entry: Tensor
     mirrored_sign: Tensor
     times: Tensor
@@ -93,6 +94,7 @@ class AnimalParameters(nn.Module):
         buffers = {
             "features": inputs,
             "phase": torch.zeros(frames) if phase is None else phase,
+            "share": _cycle_share(model),
             "mirrored_entry": mirrored,
             "mirrored_sign": sign,
             "times": times,
@@ -117,7 +119,8 @@ class AnimalParameters(nn.Module):
         residuals = torch.cat(
             (
                 interpolation_weights(known, self.times) @ self.root_residuals,
-                fading_weights(known, self.times) @ self.joint_residuals,
+                (fading_weights if self.has_rhythm else interpolation_weights)(known, self.times)
+                @ self.joint_residuals,
             ),
             dim=1,
         )
@@ -150,9 +153,10 @@ class AnimalParameters(nn.Module):
         harmonics = phase_harmonics(self.phase * self.log_pace.exp())
         half_stride = 1.0 - 2.0 * (torch.arange(1, HARMONICS + 1, device=self.cycle.device) % 2)
         half_stride = half_stride.repeat(2)[:, None]
-        joints = self.cycle[:, N_ROOT:]
+        cycle = self.cycle * self.share
+        joints = cycle[:, N_ROOT:]
         other_side = half_stride * joints[:, self.mirrored_entry] * self.mirrored_sign
-        return harmonics @ torch.cat((self.cycle[:, :N_ROOT], 0.5 * (joints + other_side)), dim=1)
+        return harmonics @ torch.cat((cycle[:, :N_ROOT], 0.5 * (joints + other_side)), dim=1)
 
     def _root_in_camera(self, change: Float[Tensor, "frames 3"]) -> Float[Tensor, "frames 3"]:
         """Start's pixel and depth, moved by fractions of the image and of the depth's logarithm."""
@@ -170,6 +174,14 @@ def _mirror(model: BodyModel) -> tuple[Int[Tensor, "entries"], Float[Tensor, "en
     entries = (torch.tensor(other)[:, None] - 1) * 6 + torch.arange(6)
     sign = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0]).repeat(len(other))
     return entries.flatten(), sign
+
+
+def _cycle_share(model: BodyModel) -> Float[Tensor, "pose"]:
+    """How freely each entry of the pose swings with the stride: legs fully, the trunk little. Waves of root, spine and
+    neck that cancel each other in the outline are no motion of the animal."""
+    legs = torch.tensor([any(limb in name for limb in ("front", "back")) for name in model.joint_names[1:]])
+    joints = torch.where(legs, 1.0, 0.05).repeat_interleave(6)
+    return torch.cat((torch.full((N_ROOT,), 0.1), joints))
 
 
 def interpolation_weights(

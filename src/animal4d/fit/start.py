@@ -142,7 +142,7 @@ def _start_from_path(
     shape_name: str,
     shapes: dict[str, Float[Tensor, "betas"]],
 ) -> Start:
-    yaw = _local_line(_unwrap(bank.grid.yaws[path.yaw_index])[:, None], reach=6.0)[:, 0]
+    yaw = _local_line(_unwrap(bank.grid.yaws[path.yaw_index])[:, None], reach=10.0)[:, 0]
     elevation = _local_line(bank.grid.elevations[path.elevation_index][:, None], reach=10.0)[:, 0]
 
     center = bank.centroids[path.body, path.elevation_index, path.yaw_index]
