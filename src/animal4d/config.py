@@ -52,17 +52,17 @@ class LossWeights:
     """Distance between the outlines of mesh and mask, once the chamfer has brought them together."""
     tracks: Schedule = field(default_factory=lambda: Schedule((0.15,), (100.0, 300.0)))
     """Points that move together in the video stay on their place of the surface."""
-    arap: Schedule = field(default_factory=lambda: constant(0.02))
+    arap: Schedule = field(default_factory=lambda: constant(0.2))
     """As-rigid-as-possible energy of the vertex offsets."""
-    edge_length: Schedule = field(default_factory=lambda: constant(0.00005))
+    edge_length: Schedule = field(default_factory=lambda: constant(0.0002))
     """Change of edge lengths by the vertex offsets."""
-    laplacian: Schedule = field(default_factory=lambda: constant(0.1))
+    laplacian: Schedule = field(default_factory=lambda: constant(2.0))
     """Uniform Laplacian of the vertex offsets."""
-    parameters: Schedule = field(default_factory=lambda: constant(0.0005))
+    parameters: Schedule = field(default_factory=lambda: constant(0.004))
     """Squares of betas, limb scales and offsets."""
-    joint_limits: Schedule = field(default_factory=lambda: constant(0.05))
+    joint_limits: Schedule = field(default_factory=lambda: constant(0.5))
     """Rotations outside of the anatomical limits."""
-    pose_prior: Schedule = field(default_factory=lambda: constant(0.0005))
+    pose_prior: Schedule = field(default_factory=lambda: constant(0.002))
     """Squares of the joint rotations: the rest pose where nothing speaks against it."""
     smoothness: Schedule = field(default_factory=lambda: Schedule((0.4,), (0.02, 0.003)))
     """Accelerations of root and joints."""
@@ -99,7 +99,7 @@ class FitConfig:
     """Of the dense feature network."""
     learning_rate_shape: float = 0.02
     """Of betas and limb scales."""
-    learning_rate_offsets: Schedule = field(default_factory=lambda: Schedule((0.5, 0.7), (0.0, 0.0005, 0.001)))
+    learning_rate_offsets: Schedule = field(default_factory=lambda: Schedule((0.6, 0.8), (0.0, 0.0002, 0.0004)))
     """Of the vertex offsets: off until pose and shape have settled."""
     withhold: Schedule = field(default_factory=lambda: constant(0.5))
     """Share of steps that hide the residuals of random stretches of frames, so that the network learns them."""

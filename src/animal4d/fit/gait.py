@@ -20,9 +20,9 @@ SWINGING_JOINTS = (("front_left", 7), ("front_right", 11), ("back_left", 17), ("
 """The uppermost joint of every leg in SMAL's tree."""
 _PITCH_ENTRY = 2
 """Of the 6D rotation: the sine of a turn about the body's lateral axis."""
-_AMPLITUDES = (0.25, 0.5)
-_PHASES = 12
-_HIND_LEADS = 8
+_AMPLITUDE = 0.4
+_PHASES = 10
+_HIND_LEADS = 6
 _MOST_FRAMES = 12
 
 
@@ -34,13 +34,12 @@ def swing_legs(parameters: AnimalParameters, objective: Objective) -> float:
     untouched = parameters.cycle.clone()
     best_cycle, before = untouched, float(objective.iou(parameters(), frames).mean())
     best = before
-    for amplitude in _AMPLITUDES:
-        for phase in _angles(_PHASES):
-            for lead in _angles(_HIND_LEADS):
-                parameters.cycle.copy_(_swing(untouched, amplitude, phase, phase + lead))
-                overlap = float(objective.iou(parameters(), frames).mean())
-                if overlap > best:
-                    best, best_cycle = overlap, parameters.cycle.clone()
+    for phase in _angles(_PHASES):
+        for lead in _angles(_HIND_LEADS):
+            parameters.cycle.copy_(_swing(untouched, _AMPLITUDE, phase, phase + lead))
+            overlap = float(objective.iou(parameters(), frames).mean())
+            if overlap > best:
+                best, best_cycle = overlap, parameters.cycle.clone()
     parameters.cycle.copy_(best_cycle)
     return best - before
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -24,7 +22,10 @@ from animal4d.losses.silhouette import SilhouetteTarget, silhouette_distance
 from animal4d.losses.smoothness import rotation_smoothness, translation_smoothness
 from animal4d.losses.tracks import anchor_tracks, anchored_tracks, neighbour_pairs
 
-Losses = Mapping[str, Tensor]
+USUAL_LIMB_SCALE = 0.2
+"""How far the logarithms of limb scales usually stray: betas stray by 1."""
+USUAL_OFFSET = 0.02
+"""How far vertices usually stray from the shape space, in units of the template."""
 
 
 class Objective:
@@ -70,7 +71,9 @@ class Objective:
             ).mean(),
             "laplacian": lambda: laplacian_length(state.vertex_offsets[None], self.laplacian).mean(),
             "parameters": lambda: (
-                mean_square(state.betas) + mean_square(state.limb_scales) + mean_square(state.offsets)
+                mean_square(state.betas)
+                + mean_square(state.limb_scales / USUAL_LIMB_SCALE)
+                + mean_square(state.offsets / USUAL_OFFSET)
             ),
             "joint_limits": lambda: joint_limits(state.joint_rotations, self.model.joint_limits).mean(),
             "pose_prior": lambda: rest_pose(state.joint_rotations).mean(),

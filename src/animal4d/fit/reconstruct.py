@@ -183,6 +183,7 @@ def _best_start(problem: _Problem, progress: FitProgress) -> tuple[Trainer, str,
     losses: dict[str, float] = {}
     for number, start in enumerate(starts, start=1):
         trainer = problem.trainer(start, config.fit.start_steps)
+        trainer.search_gait = False
         with suppress(FitDiverged):  # judged by its last good state
             trainer.run(partial(progress.step, f"start {number}/{len(starts)}"))
         losses[start.name] = trainer.full_loss()

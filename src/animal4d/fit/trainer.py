@@ -47,6 +47,8 @@ class Trainer:
     def __init__(
         self, objective: Objective, parameters: AnimalParameters, config: FitConfig, steps: int, seed: int
     ) -> None:
+        self.search_gait = parameters.has_rhythm
+        """Whether to try leg swings on the way; short fits of candidate starts do without."""
         self.objective = objective
         self.parameters = parameters
         self.config = config
@@ -131,7 +133,7 @@ class Trainer:
 
     def _one_step(self) -> dict[str, float]:
         progress = self.step / self.steps
-        if self.parameters.has_rhythm and self.step == int(self.config.gait_search_at * self.steps):
+        if self.search_gait and self.step == int(self.config.gait_search_at * self.steps):
             swing_legs(self.parameters, self.objective)
         self._set_rates(progress)
         frames = self._next_batch()
