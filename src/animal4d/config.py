@@ -62,7 +62,7 @@ class LossWeights:
     """Squares of betas, limb scales and offsets."""
     joint_limits: Schedule = field(default_factory=lambda: constant(0.5))
     """Rotations outside of the anatomical limits."""
-    pose_prior: Schedule = field(default_factory=lambda: constant(0.002))
+    pose_prior: Schedule = field(default_factory=lambda: constant(0.001))
     """Squares of the joint rotations: the rest pose where nothing speaks against it."""
     smoothness: Schedule = field(default_factory=lambda: Schedule((0.4,), (0.02, 0.003)))
     """Accelerations of root and joints."""
@@ -72,7 +72,7 @@ class LossWeights:
 class FitConfig:
     """How the animal is fitted."""
 
-    steps: int = 400
+    steps: int = 600
     """Steps of Adam after the start has been chosen."""
     batch_frames: int = 16
     """Frames per step."""
