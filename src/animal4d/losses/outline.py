@@ -7,6 +7,7 @@ follows the chamfer, it does not replace it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -40,7 +41,8 @@ class OutlineTarget:
         """From masks whose values above 0.5 (or True) are the animal. Within two pixels of the frame's border nothing
         is known of the outline."""
         inside = masks > 0.5
-        offset = distance_transform(inside) - (distance_transform(~inside) - 1).clamp_min(0)
+        # An outermost pixel touches the background, at the furthest by a corner.
+        offset = distance_transform(inside) - (distance_transform(~inside) - math.sqrt(2)).clamp_min(0)
         down, right = torch.gradient(offset, dim=(1, 2))
         hidden = torch.nn.functional.max_pool2d((~filmed)[:, None].float(), 5, 1, 2)[:, 0] > 0
         height, width = masks.shape[1:]
