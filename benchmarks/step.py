@@ -6,7 +6,10 @@ losses, with one backward pass.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
 
 from scene import FRAMES, SIZE, Scene, Timing, make_scene, measure, table  # isort: skip
 
@@ -14,6 +17,17 @@ import torch
 from torch import Tensor
 
 from animal4d.body.model import PosedBody
+from animal4d.body.template import load_builtin_template
+from animal4d.clip import Clip
+from animal4d.config import FitConfig, LossWeights, Schedule
+from animal4d.cues.cues import make_cues
+from animal4d.fit.objective import Objective
+from animal4d.fit.parameters import AnimalParameters
+from animal4d.fit.split import split_frames
+from animal4d.fit.start import candidate_starts
+from animal4d.fit.trainer import Trainer
+from animal4d.fit.world import fit_cameras
+from animal4d.geometry.cameras import Cameras
 from animal4d.geometry.mesh import difference_operator, sample_surface, uniform_laplacian, unique_edges
 from animal4d.geometry.rasterize import rasterize, visible_faces
 from animal4d.losses.priors import joint_limits, mean_square, rest_pose
@@ -21,6 +35,9 @@ from animal4d.losses.rigidity import OneRings, arap, edge_length_change, laplaci
 from animal4d.losses.silhouette import silhouette_chamfer, silhouette_distance, visibility_weights
 from animal4d.losses.smoothness import rotation_smoothness, translation_smoothness
 from animal4d.losses.tracks import anchor_tracks, anchored_tracks, neighbour_pairs
+from animal4d.readers.load import load_clip
+from animal4d.synth.clip import make_synthetic_clip, write_synthetic_clip
+from animal4d.synth.config import demo_config
 
 SURFACE_POINTS = 3000
 MASK_PIXELS = 2000
@@ -111,6 +128,48 @@ class Step:
         )
 
 
+def trainer_steps() -> None:
+    """The trainer's own step (network, body, rasteriser, losses, Adam) on a synthetic clip: every loss alone, less what
+    all of them share, and all of them together."""
+    clip = _small_clip()
+    cues = make_cues(clip)
+    model = load_builtin_template()
+    split = split_frames(clip.mask_valid)
+    start = candidate_starts(clip, model, {"dog": torch.zeros(model.n_betas)}, torch.zeros(len(clip)), 1)[0]
+    cameras = Cameras(clip.intrinsics, fit_cameras(clip, start), clip.image_size)
+    taught = torch.zeros(len(clip), dtype=torch.bool)
+    taught[split.train] = True
+
+    def step_with(names: set[str]) -> Timing:
+        default = LossWeights()
+        off = Schedule((), (0.0,))
+        weights = LossWeights(**{f.name: getattr(default, f.name) if f.name in names else off for f in fields(default)})
+        config = replace(FitConfig(), weights=weights, batch_frames=FRAMES)
+        parameters = AnimalParameters(model, start, cues.features.pooled, clip.times, cameras, taught, None)
+        objective = Objective(clip, cues.tracks, model, cameras, split, config)
+        trainer = Trainer(objective, parameters, config, 1000, seed=0)
+        trainer.step = 400  # past the schedules' beginnings, so that every loss takes part
+        return measure(trainer.one_step) / min(FRAMES, len(split.train))
+
+    names = {f.name for f in fields(LossWeights)}
+    shared = step_with({"pose_prior"})
+    parts = {"shared: network, body, rasteriser, Adam": shared}
+    for name in sorted(names - {"pose_prior"}):
+        alone = step_with({name, "pose_prior"})
+        parts[name] = Timing(alone.wall - shared.wall, alone.cpu - shared.cpu)
+    parts["sum of the parts"] = sum(parts.values(), Timing(0.0, 0.0))
+    parts["whole step"] = step_with(names)
+    rows = [(name, f"{timing.wall:.2f}", f"{timing.cpu:.2f}") for name, timing in parts.items()]
+    table(f"The trainer's step of {FRAMES} frames, milliseconds per frame", ("part", "wall", "CPU"), rows)
+
+
+def _small_clip() -> Clip:
+    """Frames and masks of a synthetic dog, read as a user's would be."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_synthetic_clip(make_synthetic_clip(replace(demo_config(), frames=28)), Path(folder) / "clip")
+        return load_clip(Path(folder) / "clip" / "frames", masks=Path(folder) / "clip" / "masks")
+
+
 def main() -> None:
     scene = make_scene()
     step = Step(scene)
@@ -141,6 +200,7 @@ def main() -> None:
     parts["for comparison: silhouette, exact, all mask pixels"] = exact
     rows = [(name, f"{timing.wall:.2f}", f"{timing.cpu:.2f}") for name, timing in parts.items()]
     table(f"One step of {FRAMES} frames, milliseconds per frame", ("part", "wall", "CPU"), rows)
+    trainer_steps()
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ class Trainer:
         began = time.monotonic()
         try:
             while self.step < self.steps:
-                losses = self._one_step()
+                losses = self.one_step()
                 validate = self.step % self.config.checkpoint_every == 0 or self.step == self.steps
                 score = self.validate() if validate else None
                 if validate and checkpoints is not None:
@@ -131,7 +131,8 @@ class Trainer:
         self.parameters.load_state_dict(self.best_state)
         return self.current()
 
-    def _one_step(self) -> dict[str, float]:
+    def one_step(self) -> dict[str, float]:
+        """One step of Adam; the weighted losses it saw."""
         progress = self.step / self.steps
         if self.search_gait and self.step == int(self.config.gait_search_at * self.steps):
             swing_legs(self.parameters, self.objective)
