@@ -54,7 +54,7 @@ def test_swinging_legs_are_found_again(few_phases):
     rotations, origins = turning_views(FRAMES, yaw=5, turn=0), torch.tensor([0.0, 0.0, 3.2]).repeat(FRAMES, 1)
     teacher, _ = make(rest_masks(MODEL, rotations, origins), rotations, origins)
     with torch.no_grad():
-        teacher.cycle.copy_(gait._swing(teacher.cycle, 0.5, torch.pi / 2, torch.pi / 2))
+        teacher.cycle.copy_(gait._swing(teacher.cycle, gait._AMPLITUDE, torch.pi / 2, torch.pi / 2))
         vertices = teacher().posed(torch.arange(FRAMES)).vertices
     cameras = Cameras(
         torch.linalg.inv(teacher.inverse_intrinsics),
