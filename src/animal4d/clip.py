@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from animal4d.errors import Animal4dError
-from animal4d.files.atomic import write_npz
+from animal4d.files.atomic import read_npz_record, write_npz
 from animal4d.files.checksums import tensor_checksum
 from animal4d.geometry.cameras import Cameras
 
@@ -153,11 +153,7 @@ class Clip:
     def load(path: Path | str) -> Clip:
         """Read what `save` wrote. Raises Animal4dError where the file is missing or damaged."""
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays: dict[str, Any] = {name: file[name] for name in file.files}
-            plain: dict[str, Any] = json.loads(str(arrays.pop("plain")))
-            if plain.pop("format") != _FORMAT:
-                raise ValueError("it was written by another version")
+            arrays, plain = read_npz_record(path, _FORMAT)
             crop = Crop(
                 origin=torch.from_numpy(arrays.pop("crop_origin")),
                 scale=torch.from_numpy(arrays.pop("crop_scale")),

@@ -71,6 +71,19 @@ def write_npz(path: Path | str, arrays: Mapping[str, ArrayLike]) -> None:
     write_bytes(path, buffer.getvalue())
 
 
+def read_npz_record(path: Path | str, version: int | str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Arrays of a `.npz` file, and the plain values that its array `plain` holds as JSON; `format` must be `version`.
+
+    Raises what numpy and json raise on a damaged file, and ValueError on one of another version.
+    """
+    with np.load(path, allow_pickle=False) as file:
+        arrays: dict[str, Any] = {name: file[name] for name in file.files}
+    plain: dict[str, Any] = json.loads(str(arrays.pop("plain")))
+    if plain.pop("format") != version:
+        raise ValueError("it was written by another version")
+    return arrays, plain
+
+
 def write_torch(path: Path | str, value: Any) -> None:
     """Tensors and plain containers only, so that `torch.load(weights_only=True)` reads them back."""
     # Through memory: torch's own file writer turns a full disk into a RuntimeError without a cause.

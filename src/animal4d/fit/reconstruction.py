@@ -16,7 +16,7 @@ from torch import Tensor
 from animal4d.body.model import BodyModel, PosedBody, ShapedBody
 from animal4d.clip import Crop
 from animal4d.errors import Animal4dError
-from animal4d.files.atomic import write_npz
+from animal4d.files.atomic import read_npz_record, write_npz
 from animal4d.geometry.cameras import Cameras
 
 _FORMAT = 1
@@ -86,11 +86,7 @@ class Reconstruction:
     def load(path: Path | str) -> Reconstruction:
         """Read what `save` wrote. Raises Animal4dError where the file is missing or damaged."""
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays: dict[str, Any] = {name: file[name] for name in file.files}
-            plain: dict[str, Any] = json.loads(str(arrays.pop("plain")))
-            if plain.pop("format") != _FORMAT:
-                raise ValueError("it was written by another version")
+            arrays, plain = read_npz_record(path, _FORMAT)
             tensors: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
             crop = Crop(tensors.pop("crop_origin"), tensors.pop("crop_scale"), tuple(plain.pop("original_size")))
             return Reconstruction(crop=crop, image_size=tuple(plain.pop("image_size")), **plain, **tensors)
