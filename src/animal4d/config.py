@@ -90,8 +90,12 @@ class FitConfig:
     """Of the part of the pose that repeats with every stride."""
     learning_rate_pace: float = 0.001
     """Of the logarithm of the stride frequency."""
-    gait_search_at: float = 0.15
-    """Share of the fit after which leg swings of the gait's rhythm are tried at all phases."""
+    gait_at: float = 0.15
+    """Share of the fit after which a stride is looked for; before that root and shape settle."""
+    gaits: int = 2
+    """Candidate gaits that are carried into a short fit, beside none."""
+    gait_steps: int = 60
+    """Steps of the short fit of every candidate gait."""
     rhythm_first: Schedule = field(default_factory=lambda: Schedule((0.5,), (0.0, 0.5)))
     """Factor of the rates of single frames' joints and of the network where the gait has a rhythm: the stride is
     learnt before exceptions, so that left and right legs are the same ones in every stride."""
@@ -101,10 +105,12 @@ class FitConfig:
     """Of betas and limb scales."""
     learning_rate_offsets: Schedule = field(default_factory=lambda: Schedule((0.6, 0.8), (0.0, 0.0002, 0.0004)))
     """Of the vertex offsets: off until pose and shape have settled."""
-    withhold: Schedule = field(default_factory=lambda: constant(0.5))
+    withhold: Schedule = field(default_factory=lambda: constant(0.8))
     """Share of steps that hide the residuals of random stretches of frames, so that the network learns them."""
     withhold_frames: int = 5
     """Length of a hidden stretch."""
+    feature_noise: float = 0.3
+    """Standard deviation of the noise on what the network sees while it learns; features have one of 1."""
     gradient_clip: float = 1.0
     """Largest norm of the gradient per group of parameters."""
     checkpoint_every: int = 50

@@ -58,9 +58,10 @@ def zeroed(rhythm: bool, world_to_camera: torch.Tensor) -> AnimalParameters:
         torch.arange(FRAMES) / FRAMES,
         Cameras(clip.intrinsics, world_to_camera, clip.image_size),
         torch.ones(FRAMES, dtype=torch.bool),
-        torch.arange(FRAMES) * 0.7 if rhythm else None,
+        torch.arange(FRAMES) / 10.0,
     )
     with torch.no_grad():
+        parameters.stride_frequency.fill_(1.1 if rhythm else 0.0)
         for parameter in parameters.parameters():
             parameter.zero_()
     return parameters

@@ -13,6 +13,7 @@ from animal4d.clip import Clip
 from animal4d.config import FitConfig, constant
 from animal4d.cues.cues import Cues
 from animal4d.errors import Animal4dError
+from animal4d.fit.gait import Gait, Swing
 from animal4d.fit.objective import Objective
 from animal4d.fit.parameters import AnimalParameters
 from animal4d.fit.split import split_frames
@@ -32,7 +33,6 @@ CONFIG = replace(
     surface_samples=300,
     mask_samples=200,
     checkpoint_every=2,
-    gait_search_at=1.0,  # never: it takes longer than all of these steps, and has its own test
 )
 
 
@@ -58,9 +58,11 @@ def make_trainer(scene: tuple[Clip, Cues], config: FitConfig = CONFIG, steps: in
         torch.arange(FRAMES) / FRAMES,
         cameras,
         taught,
-        torch.arange(FRAMES) * 0.4,
+        torch.arange(FRAMES) * 0.1,
     )
-    return Trainer(Objective(clip, cues.tracks, MODEL, cameras, split, config), parameters, config, steps, seed)
+    trainer = Trainer(Objective(clip, cues.tracks, MODEL, cameras, split, config), parameters, config, steps, seed)
+    trainer.take_up(Gait(0.6, Swing(0.0, 0.1, 0.0), Swing(0.0, 0.1, 0.0), 0.0))
+    return trainer
 
 
 def values(trainer: Trainer) -> dict[str, torch.Tensor]:

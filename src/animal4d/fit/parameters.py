@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from animal4d.body.model import BodyModel, PosedBody, ShapedBody
-from animal4d.cues.rhythm import HARMONICS, phase_harmonics
+from animal4d.fit.harmonics import HARMONICS, phase_harmonics
 from animal4d.fit.start import Start
 from animal4d.geometry.cameras import Cameras
 from animal4d.geometry.rotations import matrix_from_6d
@@ -42,15 +43,17 @@ class AnimalState:
 class AnimalParameters(nn.Module):
     """Dense feature network plus free residuals, around a start.
 
-    The network sees the features of a frame and its time, so it also speaks for frames that no loss looks at. Where
-    the gait has a rhythm, its harmonics are further inputs and carry a linear term of their own: what repeats is
-    learnt from all strides together. Residuals let single frames deviate. Root translation is expressed in working
-    pixels and log depth, so that it follows the crop.
+    The network sees the features of a frame and its time, so it also speaks for frames that no loss looks at. Once a
+    stride has been found, its harmonics are further inputs and carry a linear term of their own: what repeats is learnt
+    from all strides together. Residuals let single frames deviate. Root translation is expressed in working pixels and
+    log depth, so that it follows the crop.
     """
 
     features: Tensor
-    phase: Tensor
+    seconds: Tensor
+    stride_frequency: Tensor
     share: Tensor
+    network_share: Tensor
     mirrored_entry: Tensor
     mirrored_sign: Tensor
     times: Tensor
@@ -72,7 +75,7 @@ class AnimalParameters(nn.Module):
         times: Float[Tensor, "frames"],
         cameras: Cameras,
         taught: Bool[Tensor, "frames"],
-        phase: Float[Tensor, "frames"] | None,
+        seconds: Float[Tensor, "frames"],
     ) -> None:
         super().__init__()
         self.model = model
@@ -80,21 +83,19 @@ class AnimalParameters(nn.Module):
         self.image_side = max(cameras.image_size)
         frames = len(features)
         n_pose = 3 + 6 * model.n_joints
-        self.has_rhythm = phase is not None
-        harmonics = torch.zeros(frames, 0) if phase is None else phase_harmonics(phase)
-        inputs = torch.cat((features, harmonics), dim=1)
-        self.network = DenseFeatureNetwork.for_model(model, feature_channels=inputs.shape[1])
+        self.network = DenseFeatureNetwork.for_model(model, feature_channels=features.shape[1] + 2 * HARMONICS)
         self.log_pace = nn.Parameter(torch.zeros(()))
-        self.cycle = nn.Parameter(torch.zeros(harmonics.shape[1], n_pose))
+        self.cycle = nn.Parameter(torch.zeros(2 * HARMONICS, n_pose))
         self.shape = nn.Parameter(torch.zeros(model.n_betas + 7))
         self.offsets = nn.Parameter(torch.zeros(model.n_offsets))
         self.root_residuals = nn.Parameter(torch.zeros(frames, N_ROOT))
         self.joint_residuals = nn.Parameter(torch.zeros(frames, n_pose - N_ROOT))
         mirrored, sign = _mirror(model)
         buffers = {
-            "features": inputs,
-            "phase": torch.zeros(frames) if phase is None else phase,
+            "features": features,
+            "seconds": seconds - seconds.mean(),
             "share": _cycle_share(model),
+            "network_share": _network_share(n_pose),
             "mirrored_entry": mirrored,
             "mirrored_sign": sign,
             "times": times,
@@ -110,11 +111,36 @@ class AnimalParameters(nn.Module):
         }
         for name, value in buffers.items():
             self.register_buffer(name, value.clone(), persistent=False)
+        # Strides per second, zero as long as none has been found; a checkpoint has it.
+        self.register_buffer("stride_frequency", torch.zeros(()))
 
-    def forward(self, withheld: Bool[Tensor, "frames"] | None = None) -> AnimalState:
+    @property
+    def has_rhythm(self) -> bool:
+        """Whether the gait repeats, as far as is known."""
+        return bool(self.stride_frequency > 0)
+
+    @property
+    def phase(self) -> Float[Tensor, "frames"]:
+        """Of the stride that was found, in radians; zero in the middle of the clip."""
+        return 2 * math.pi * self.stride_frequency * self.seconds
+
+    @property
+    def n_inputs(self) -> int:
+        """Channels that the network sees of a frame, beside its time."""
+        return self.features.shape[1] + 2 * HARMONICS
+
+    def forward(
+        self,
+        withheld: Bool[Tensor, "frames"] | None = None,
+        feature_noise: Float[Tensor, "frames inputs"] | None = None,
+    ) -> AnimalState:
         """The animal in all frames. Frames that no loss looks at, and those `withheld`, take their residual from
-        their neighbours in time."""
-        predicted = self.network.forward_pooled(self.features, self.times)
+        their neighbours in time. Noise on what the network sees keeps it from learning single frames by heart."""
+        harmonics = phase_harmonics(self.phase) if self.has_rhythm else self.features.new_zeros(1, 2 * HARMONICS)
+        inputs = torch.cat((self.features, harmonics.expand(len(self.features), -1)), dim=1)
+        if feature_noise is not None:
+            inputs = inputs + feature_noise
+        predicted = self.network.forward_pooled(inputs, self.times)
         known = self.taught if withheld is None else self.taught & ~withheld
         residuals = torch.cat(
             (
@@ -124,7 +150,7 @@ class AnimalParameters(nn.Module):
             ),
             dim=1,
         )
-        pose = predicted.pose + self._cycle() + residuals
+        pose = self.network_share * predicted.pose + self._cycle() + residuals
         n_betas = self.model.n_betas
         shape = predicted.shape + self.shape
         betas = self.start_betas + shape[:n_betas]
@@ -177,11 +203,19 @@ def _mirror(model: BodyModel) -> tuple[Int[Tensor, "entries"], Float[Tensor, "en
 
 
 def _cycle_share(model: BodyModel) -> Float[Tensor, "pose"]:
-    """How freely each entry of the pose swings with the stride: legs fully, the trunk little. Waves of root, spine and
-    neck that cancel each other in the outline are no motion of the animal."""
+    """How freely each entry of the pose swings with the stride: legs fully, the trunk little, the root not at all.
+    Waves of root, spine and neck that cancel each other in the outline are no motion of the animal."""
     legs = torch.tensor([any(limb in name for limb in ("front", "back")) for name in model.joint_names[1:]])
     joints = torch.where(legs, 1.0, 0.05).repeat_interleave(6)
-    return torch.cat((torch.full((N_ROOT,), 0.1), joints))
+    return torch.cat((torch.zeros(N_ROOT), joints))
+
+
+def _network_share(n_pose: int) -> Float[Tensor, "pose"]:
+    """Everything but the root's orientation: that is told by the start and the frames' neighbours, far better than by
+    features of a frame that nothing was learnt from."""
+    share = torch.ones(n_pose)
+    share[3:N_ROOT] = 0.0
+    return share
 
 
 def interpolation_weights(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,8 +19,8 @@ from animal4d.body.template import load_builtin_template, load_species_betas
 from animal4d.clip import Clip
 from animal4d.config import Config
 from animal4d.cues.cues import Cues
-from animal4d.cues.rhythm import Rhythm, find_rhythm
 from animal4d.errors import Animal4dError
+from animal4d.fit.gait import Gait, candidate_gaits
 from animal4d.fit.objective import Objective
 from animal4d.fit.parameters import AnimalParameters, AnimalState
 from animal4d.fit.reconstruction import Reconstruction
@@ -92,7 +93,6 @@ class _Problem:
     split: Split
     config: Config
     device: torch.device
-    rhythm: Rhythm | None
 
     def trainer(self, start: Start, steps: int) -> Trainer:
         """A fresh fit from a start."""
@@ -108,7 +108,7 @@ class _Problem:
             _time_fractions(self.clip.times),
             cameras,
             taught,
-            None if self.rhythm is None else self.rhythm.phase(self.clip.times),
+            self.clip.times,
         ).to(self.device)
         objective = Objective(self.clip, self.cues.tracks, self.model, cameras, self.split, fit)
         return Trainer(objective, parameters, fit, steps, self.config.seed)
@@ -142,12 +142,7 @@ def fit_clip(
     device = resolve_device(config.device)
     model = load_template(config.template).to(device)
     split = split_frames(clip.mask_valid)
-    rhythm = find_rhythm(cues.features.pooled, clip.times)
-    problem = _Problem(clip, cues, model, split, config, device, rhythm)
-    if rhythm is not None:
-        progress.message(
-            f"the motion repeats: {rhythm.stride_frequency:.2f} strides a second (explains {rhythm.explained:.0%})"
-        )
+    problem = _Problem(clip, cues, model, split, config, device)
     last = None if checkpoints is None else checkpoints / "last.pt"
 
     if resume and last is not None:
@@ -158,6 +153,11 @@ def fit_clip(
     trainer.notes = {"start_name": start_name, "start_losses": start_losses}
     diverged = None
     try:
+        if not trainer.gait_known:
+            trainer.run(partial(progress.step, "fit"), checkpoints, until=int(config.fit.gait_at * trainer.steps))
+            if checkpoints is not None:
+                trainer.save(checkpoints / "last.pt")
+            trainer.take_up(_choose_gait(problem, trainer, progress))
         trainer.run(partial(progress.step, "fit"), checkpoints)
     except FitDiverged as error:
         diverged = str(error)
@@ -183,7 +183,7 @@ def _best_start(problem: _Problem, progress: FitProgress) -> tuple[Trainer, str,
     losses: dict[str, float] = {}
     for number, start in enumerate(starts, start=1):
         trainer = problem.trainer(start, config.fit.start_steps)
-        trainer.search_gait = False
+        trainer.take_up(None)
         with suppress(FitDiverged):  # judged by its last good state
             trainer.run(partial(progress.step, f"start {number}/{len(starts)}"))
         losses[start.name] = trainer.full_loss()
@@ -198,6 +198,34 @@ def _best_start(problem: _Problem, progress: FitProgress) -> tuple[Trainer, str,
         + (f"; rivals and how much worse they are (log): {others}" if others else "")
     )
     return problem.trainer(chosen, config.fit.steps), chosen.name, losses
+
+
+def _choose_gait(problem: _Problem, trainer: Trainer, progress: FitProgress) -> Gait | None:
+    """Of the candidate gaits and none, the one under which hidden stretches of the training frames are foretold best
+    after a short fit."""
+    fit = problem.config.fit
+    candidates = candidate_gaits(trainer.parameters, trainer.objective, fit.gaits)
+    if not candidates:
+        return None
+    before = deepcopy(trainer.state())
+    gaits = [None, *candidates]
+    overlaps = []
+    for number, gait in enumerate(gaits, start=1):
+        trial = problem.trainer(trainer.parameters.start, trainer.steps)
+        trial.go_on_from(deepcopy(before))
+        trial.take_up(gait)
+        with suppress(FitDiverged):  # judged by its last good state
+            trial.run(partial(progress.step, f"gait {number}/{len(gaits)}"), until=trial.step + fit.gait_steps)
+        overlaps.append(trial.foretold())
+    best = max(range(len(gaits)), key=overlaps.__getitem__)
+    gait, without = gaits[best], overlaps[0]
+    progress.message(
+        "no rhythm of the legs foretells hidden frames: every frame has its own pose"
+        if gait is None
+        else f"the animal walks with {gait.stride_frequency:.2f} strides a second (hidden frames overlap by "
+        f"{overlaps[best]:.3f}, without a rhythm by {without:.3f})"
+    )
+    return gait
 
 
 def ground_speed(clip: Clip, cues: Cues) -> Float[Tensor, "frames"]:

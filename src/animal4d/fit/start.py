@@ -152,7 +152,7 @@ def _start_from_path(
     pixels = moments.centroids - center * (focal / depth)[:, None]
     # Legs move the centroid and the area about from frame to frame; in the original frames the body moves smoothly.
     in_original = clip.crop.to_original(pixels[:, None])[:, 0]
-    in_original = _local_line(_fill(in_original, clip.mask_valid), reach=3.0)
+    in_original = _local_line(_fill(in_original, clip.mask_valid), reach=6.0)
     pixels = clip.crop.from_original(in_original[:, None])[:, 0]
     log_scale = clip.crop.scale.log()
     original_depth = _fill((depth.log() + log_scale)[:, None], clip.mask_valid)

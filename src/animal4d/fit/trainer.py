@@ -14,7 +14,7 @@ from torch import Tensor
 from animal4d.config import FitConfig
 from animal4d.errors import Animal4dError
 from animal4d.files.atomic import write_torch
-from animal4d.fit.gait import swing_legs
+from animal4d.fit.gait import Gait, swing_legs
 from animal4d.fit.objective import Objective
 from animal4d.fit.parameters import AnimalParameters, AnimalState
 
@@ -47,8 +47,8 @@ class Trainer:
     def __init__(
         self, objective: Objective, parameters: AnimalParameters, config: FitConfig, steps: int, seed: int
     ) -> None:
-        self.search_gait = parameters.has_rhythm
-        """Whether to try leg swings on the way; short fits of candidate starts do without."""
+        self.gait_known = False
+        """Whether it is decided if and how the legs swing; before that the network keeps still."""
         self.objective = objective
         self.parameters = parameters
         self.config = config
@@ -79,14 +79,20 @@ class Trainer:
         self.base_rates = {group["name"]: group["lr"] for group in groups}
         self.optimizer = torch.optim.Adam(groups, betas=(0.9, 0.98))
 
-    def run(self, report: Callable[[StepReport], None] | None = None, checkpoints: Path | None = None) -> None:
-        """Steps until the end. With a folder, `last.pt` is written at every validation and on an interrupt.
+    def run(
+        self,
+        report: Callable[[StepReport], None] | None = None,
+        checkpoints: Path | None = None,
+        until: int | None = None,
+    ) -> None:
+        """Steps until the end, or until step `until`. With a folder, `last.pt` is written at every validation and on
+        an interrupt.
 
         Raises FitDiverged when the loss is no longer finite, after going back to the last good state.
         """
         began = time.monotonic()
         try:
-            while self.step < self.steps:
+            while self.step < (self.steps if until is None else until):
                 losses = self.one_step()
                 validate = self.step % self.config.checkpoint_every == 0 or self.step == self.steps
                 score = self.validate() if validate else None
@@ -134,12 +140,10 @@ class Trainer:
     def one_step(self) -> dict[str, float]:
         """One step of Adam; the weighted losses it saw."""
         progress = self.step / self.steps
-        if self.search_gait and self.step == int(self.config.gait_search_at * self.steps):
-            swing_legs(self.parameters, self.objective)
         self._set_rates(progress)
         frames = self._next_batch()
         self.optimizer.zero_grad(set_to_none=True)
-        state = self.parameters(self._withhold(progress))
+        state = self.parameters(self._withhold(progress), self._feature_noise())
         self._check(state)
         losses = self.objective.losses(state, frames, progress, self.generator)
         total = torch.stack(list(losses.values())).sum()
@@ -152,6 +156,27 @@ class Trainer:
         self.optimizer.step()
         self.step += 1
         return {name: float(value.detach()) for name, value in losses.items()}
+
+    def take_up(self, gait: Gait | None) -> None:
+        """Goes on with the legs swinging as the gait says; with None, with every frame in its own pose."""
+        self.gait_known = True
+        if gait is not None:
+            swing_legs(gait, self.parameters)
+            # What Adam remembers of the joints speaks of the poses that the stride replaces.
+            self.optimizer.state.pop(self.parameters.joint_residuals, None)
+
+    def foretold(self) -> float:
+        """Mean overlap on training frames while their own residuals are hidden, in stretches."""
+        frames, length = len(self.parameters.root_residuals), self.config.withhold_frames
+        place = torch.arange(frames, device=self.parameters.root_residuals.device) // length % 3
+        overlaps = []
+        with torch.no_grad():
+            for turn in range(3):
+                hidden = place == turn
+                judged = self.objective.split.train[hidden[self.objective.split.train]]
+                if len(judged):
+                    overlaps.append(self.objective.iou(self.parameters(hidden), judged))
+        return float(torch.cat(overlaps).mean())
 
     def _check(self, state: AnimalState) -> None:
         """Raises FitDiverged before areas and distances overflow."""
@@ -177,7 +202,8 @@ class Trainer:
                 base = self.config.learning_rate_offsets.at(progress)
             elif self.parameters.has_rhythm and group["name"] in ("joints", "network"):
                 base *= self.config.rhythm_first.at(progress)
-            elif group["name"] in ("cycle", "pace") and progress < self.config.gait_search_at:
+            waits_for_gait = group["name"] == "network" and not self.gait_known
+            if waits_for_gait or (group["name"] in ("cycle", "pace") and not self.parameters.has_rhythm):
                 base = 0.0
             group["lr"] = base * decay
 
@@ -205,41 +231,52 @@ class Trainer:
             hidden[max(offset, 0) : max(offset + length, 0)] = True
         return hidden.to(self.parameters.root_residuals.device)
 
+    def _feature_noise(self) -> Tensor:
+        residuals = self.parameters.root_residuals
+        shape = (len(residuals), self.parameters.n_inputs)
+        return self.config.feature_noise * torch.randn(shape, generator=self.generator, device=residuals.device)
+
     def _uniform(self) -> float:
         return float(torch.rand((), generator=self.generator, device=self.generator.device))
 
+    def state(self) -> dict[str, Any]:
+        """Everything that is needed to go on as if nothing had happened; it refers to live tensors."""
+        return {
+            "start": self.parameters.start.to_dict(),
+            "notes": self.notes,
+            "step": self.step,
+            "steps": self.steps,
+            "gait_known": self.gait_known,
+            "parameters": self.parameters.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "order": self._order,
+            "best_score": self.best_score,
+            "best_state": self.best_state,
+            "last_good": self.last_good,
+        }
+
+    def go_on_from(self, state: dict[str, Any]) -> None:
+        """Takes over what `state` gave."""
+        if state["steps"] != self.steps:
+            raise ValueError(f"it is of a fit of {state['steps']} steps, this one has {self.steps}")
+        self.parameters.load_state_dict(state["parameters"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"].cpu())
+        self._order = list(state["order"])
+        self.step = state["step"]
+        self.gait_known = state["gait_known"]
+        self.best_score, self.best_state = state["best_score"], state["best_state"]
+        self.last_good = state["last_good"]
+
     def save(self, path: Path) -> None:
-        """Everything that is needed to go on as if nothing had happened, written atomically."""
-        write_torch(
-            path,
-            {
-                "start": self.parameters.start.to_dict(),
-                "notes": self.notes,
-                "step": self.step,
-                "steps": self.steps,
-                "parameters": self.parameters.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "generator": self.generator.get_state(),
-                "order": self._order,
-                "best_score": self.best_score,
-                "best_state": self.best_state,
-                "last_good": self.last_good,
-            },
-        )
+        """`state` as a file, written atomically."""
+        write_torch(path, self.state())
 
     def load(self, path: Path) -> None:
         """Goes on from `save`. Raises Animal4dError when the file is unreadable or belongs to another fit."""
         try:
-            saved = torch.load(path, weights_only=True, map_location=self.parameters.root_residuals.device)
-            if saved["steps"] != self.steps:
-                raise ValueError(f"it is of a fit of {saved['steps']} steps, this one has {self.steps}")
-            self.parameters.load_state_dict(saved["parameters"])
-            self.optimizer.load_state_dict(saved["optimizer"])
-            self.generator.set_state(saved["generator"].cpu())
-            self._order = saved["order"]
-            self.step = saved["step"]
-            self.best_score, self.best_state = saved["best_score"], saved["best_state"]
-            self.last_good = saved["last_good"]
+            self.go_on_from(torch.load(path, weights_only=True, map_location=self.parameters.root_residuals.device))
         except Exception as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise Animal4dError(f"{path}: cannot resume from it ({reason}); start again with --overwrite") from error
