@@ -38,7 +38,7 @@ class StepReport:
     validation_iou: float | None
     """On steps that validate."""
     seconds: float
-    """Since the fit began."""
+    """Spent on all steps so far, by whichever session took them."""
 
 
 class Trainer:
@@ -54,6 +54,7 @@ class Trainer:
         self.config = config
         self.steps = steps
         self.step = 0
+        self.seconds = 0.0
         self.generator = torch.Generator(device=parameters.root_residuals.device).manual_seed(seed)
         self.best_score = -1.0
         self.best_state: dict[str, Tensor] = _copy(parameters.state_dict())
@@ -90,17 +91,17 @@ class Trainer:
 
         Raises FitDiverged when the loss is no longer finite, after going back to the last good state.
         """
-        began = time.monotonic()
+        began = time.monotonic() - self.seconds
         try:
             while self.step < (self.steps if until is None else until):
                 losses = self.one_step()
+                self.seconds = time.monotonic() - began
                 validate = self.step % self.config.checkpoint_every == 0 or self.step == self.steps
                 score = self.validate() if validate else None
                 if validate and checkpoints is not None:
                     self.save(checkpoints / "last.pt")
                 if report is not None:
-                    elapsed = time.monotonic() - began
-                    report(StepReport(self.step, self.steps, self.recent_total, losses, score, elapsed))
+                    report(StepReport(self.step, self.steps, self.recent_total, losses, score, self.seconds))
         except (KeyboardInterrupt, FitDiverged):
             if checkpoints is not None:
                 self.save(checkpoints / "last.pt")
@@ -164,6 +165,9 @@ class Trainer:
             swing_legs(gait, self.parameters)
             # What Adam remembers of the joints speaks of the poses that the stride replaces.
             self.optimizer.state.pop(self.parameters.joint_residuals, None)
+        self.last_good = _copy(self.parameters.state_dict())
+        if self.best_score < 0:
+            self.best_state = self.last_good
 
     def foretold(self) -> float:
         """Mean overlap on training frames while their own residuals are hidden, in stretches."""
@@ -245,6 +249,7 @@ class Trainer:
             "start": self.parameters.start.to_dict(),
             "notes": self.notes,
             "step": self.step,
+            "seconds": self.seconds,
             "steps": self.steps,
             "gait_known": self.gait_known,
             "parameters": self.parameters.state_dict(),
@@ -265,6 +270,7 @@ class Trainer:
         self.generator.set_state(state["generator"].cpu())
         self._order = list(state["order"])
         self.step = state["step"]
+        self.seconds = state["seconds"]
         self.gait_known = state["gait_known"]
         self.best_score, self.best_state = state["best_score"], state["best_state"]
         self.last_good = state["last_good"]
