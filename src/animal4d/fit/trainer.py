@@ -102,6 +102,7 @@ class Trainer:
                     self.save(checkpoints / "last.pt")
                 if report is not None:
                     report(StepReport(self.step, self.steps, self.recent_total, losses, score, self.seconds))
+            self._check(self.current())
         except (KeyboardInterrupt, FitDiverged):
             if checkpoints is not None:
                 self.save(checkpoints / "last.pt")
