@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,8 +143,9 @@ def _start_from_path(
     shape_name: str,
     shapes: dict[str, Float[Tensor, "betas"]],
 ) -> Start:
-    yaw = _local_line(_unwrap(bank.grid.yaws[path.yaw_index])[:, None], reach=10.0)[:, 0]
-    elevation = _local_line(bank.grid.elevations[path.elevation_index][:, None], reach=10.0)[:, 0]
+    smooth = partial(_local_line, times=clip.times)
+    yaw = smooth(_unwrap(bank.grid.yaws[path.yaw_index])[:, None], seconds=0.33)[:, 0]
+    elevation = smooth(bank.grid.elevations[path.elevation_index][:, None], seconds=0.33)[:, 0]
 
     center = bank.centroids[path.body, path.elevation_index, path.yaw_index]
     root_area = bank.root_areas[path.body, path.elevation_index, path.yaw_index]
@@ -152,11 +154,11 @@ def _start_from_path(
     pixels = moments.centroids - center * (focal / depth)[:, None]
     # Legs move the centroid and the area about from frame to frame; in the original frames the body moves smoothly.
     in_original = clip.crop.to_original(pixels[:, None])[:, 0]
-    in_original = _local_line(_fill(in_original, clip.mask_valid), reach=6.0)
+    in_original = smooth(_fill(in_original, clip.mask_valid), seconds=0.2)
     pixels = clip.crop.from_original(in_original[:, None])[:, 0]
     log_scale = clip.crop.scale.log()
     original_depth = _fill((depth.log() + log_scale)[:, None], clip.mask_valid)
-    log_depth = _local_line(original_depth, reach=8.0)[:, 0] - log_scale
+    log_depth = smooth(original_depth, seconds=0.27)[:, 0] - log_scale
 
     rays = torch.cat((pixels, torch.ones(len(clip), 1)), dim=1)
     rays = (torch.linalg.inv(clip.intrinsics) @ rays[..., None]).squeeze(-1)
@@ -200,13 +202,18 @@ def _fill(values: Float[Tensor, "frames n"], valid: Bool[Tensor, "frames"]) -> F
     return torch.tensor(np.stack(columns, axis=1), dtype=values.dtype)
 
 
-def _local_line(values: Float[Tensor, "frames n"], reach: float) -> Float[Tensor, "frames n"]:
-    """Gaussian-weighted straight line through the neighbours of every frame: smooth, and without lag at the ends."""
+def _local_line(
+    values: Float[Tensor, "frames n"], times: Float[Tensor, "frames"], seconds: float
+) -> Float[Tensor, "frames n"]:
+    """Gaussian-weighted straight line through the neighbours of every frame: smooth, and without lag at the ends.
+
+    The weight falls off over `seconds`, but over no less than 1.5 frames.
+    """
     if len(values) < 3:
         return values
-    frames = torch.arange(len(values), dtype=torch.float64)
-    offset = frames[None] - frames[:, None]
-    weight = torch.exp(-0.5 * (offset / reach) ** 2)
+    reach = max(seconds, 1.5 * float(times.diff().median()))
+    offset = (times[None] - times[:, None]).double() / reach
+    weight = torch.exp(-0.5 * offset**2)
     s0, s1, s2 = weight.sum(1), (weight * offset).sum(1), (weight * offset**2).sum(1)
     level = weight * (s2[:, None] - s1[:, None] * offset)
     return (level @ values.double() / (s0 * s2 - s1**2).clamp_min(1e-9)[:, None]).to(values.dtype)
