@@ -145,9 +145,10 @@ def trainer_steps() -> None:
         off = Schedule((), (0.0,))
         weights = LossWeights(**{f.name: getattr(default, f.name) if f.name in names else off for f in fields(default)})
         config = replace(FitConfig(), weights=weights, batch_frames=FRAMES)
-        parameters = AnimalParameters(model, start, cues.features.pooled, clip.times, cameras, taught, clip.times)
+        parameters = AnimalParameters(model, start, cues.features.pooled, clip.times, cameras, taught)
         objective = Objective(clip, cues.tracks, model, cameras, split, config)
         trainer = Trainer(objective, parameters, config, 1000, seed=0)
+        trainer.take_up(None)
         trainer.step = 400  # past the schedules' beginnings, so that every loss takes part
         return measure(trainer.one_step) / min(FRAMES, len(split.train))
 

@@ -39,6 +39,15 @@ def test_log_goes_on_where_the_checkpoint_was(tmp_path: Path):
     assert logged(log) == [("start 1/1", 1), ("fit", 1), ("fit", 2), ("fit", 3), ("fit", 4)]
 
 
+def test_log_goes_on_where_gaits_were_tried(tmp_path: Path):
+    log = tmp_path / "log.jsonl"
+    first = Monitor(log, SilentRunProgress())
+    for stage, step in (("start 1/1", 7), ("fit", 1), ("gait 1/2", 2), ("gait 1/2", 3), ("gait 2/2", 2)):
+        first.step(stage, report(step))
+    Monitor(log, SilentRunProgress()).step("gait 1/2", report(2))
+    assert logged(log) == [("start 1/1", 7), ("fit", 1), ("gait 1/2", 2)]
+
+
 def test_log_of_a_run_that_starts_again_is_new(tmp_path: Path):
     log = tmp_path / "log.jsonl"
     Monitor(log, SilentRunProgress()).step("fit", report(1))

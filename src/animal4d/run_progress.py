@@ -124,12 +124,17 @@ def _truncate_log(path: Path, stage: str, step: int) -> None:
     for line in path.read_text().splitlines():
         try:
             entry = json.loads(line)
-            earlier = stage == FIT and (entry["stage"] != FIT or entry["step"] < step)
+            earlier = not _is_start(stage) and (_is_start(entry["stage"]) or entry["step"] < step)
         except (ValueError, KeyError, TypeError):
             continue  # half a line of a run that was killed
         if earlier:
             kept.append(line + "\n")
     write_text(path, "".join(kept))
+
+
+def _is_start(stage: str) -> bool:
+    """The short fits of candidate starts count their own steps; all other stages count those of the fit."""
+    return stage.startswith("start")
 
 
 def _short(value: float) -> float:

@@ -13,7 +13,9 @@ from animal4d.cues.cues import make_cues
 from animal4d.fit import gait
 from animal4d.fit.objective import Objective
 from animal4d.fit.parameters import AnimalParameters
+from animal4d.fit.reconstruct import SilentProgress, _choose_gait
 from animal4d.fit.split import split_frames
+from animal4d.fit.trainer import StepReport, Trainer
 from animal4d.fit.world import fit_cameras
 from animal4d.geometry.cameras import Cameras
 from animal4d.geometry.rasterize import rasterize
@@ -33,10 +35,9 @@ def make(masks: torch.Tensor, rotations: torch.Tensor, origins: torch.Tensor) ->
         MODEL,
         start,
         cues.features.pooled,
-        torch.arange(FRAMES) / FRAMES,
+        SECONDS,
         cameras,
         torch.ones(FRAMES, dtype=torch.bool),
-        SECONDS,
     )
     with torch.no_grad():
         for parameter in parameters.parameters():
@@ -49,7 +50,9 @@ def still() -> tuple[torch.Tensor, torch.Tensor]:
     return turning_views(FRAMES, yaw=5, turn=0), torch.tensor([0.0, 0.0, 3.2]).repeat(FRAMES, 1)
 
 
-def test_swinging_legs_are_found_again():
+@pytest.fixture(scope="module")
+def walking() -> torch.Tensor:
+    """Masks of 1.5 strides a second."""
     rotations, origins = still()
     teacher, _ = make(rest_masks(MODEL, rotations, origins), rotations, origins)
     taught = gait.Gait(1.5, gait.Swing(0.0, 0.4, torch.pi / 2), gait.Swing(0.0, 0.4, torch.pi), 0.0)
@@ -61,9 +64,11 @@ def test_swinging_legs_are_found_again():
         fit_cameras(clip_of_masks(torch.ones(FRAMES, 96, 96)), teacher.start),
         (96, 96),
     )
-    walking = rasterize(cameras.transform(vertices), MODEL.faces, cameras.intrinsics, (96, 96)).covered.float()
+    return rasterize(cameras.transform(vertices), MODEL.faces, cameras.intrinsics, (96, 96)).covered.float()
 
-    parameters, objective = make(walking, rotations, origins)
+
+def test_swinging_legs_are_found_again(walking):
+    parameters, objective = make(walking, *still())
     train = objective.split.train
     before = float(objective.iou(parameters(), train).mean())
     found = gait.candidate_gaits(parameters, objective, count=2)
@@ -72,13 +77,16 @@ def test_swinging_legs_are_found_again():
     assert found[0].gain > gait.LEAST_GAIN
     gait.swing_legs(found[0], parameters)
     assert parameters.has_rhythm
-    assert float(objective.iou(parameters(), train).mean()) > before + 0.02
+    after = float(objective.iou(parameters(), train).mean())
+    assert after > before + 0.02
 
 
 def test_an_animal_that_stands_has_no_gait():
     rotations, origins = still()
     parameters, objective = make(rest_masks(MODEL, rotations, origins), rotations, origins)
     assert gait.candidate_gaits(parameters, objective, count=2) == []
+    assert not parameters.has_rhythm
+    assert not parameters.cycle.any()
 
 
 def test_legs_turn_as_a_swing_says():
@@ -92,3 +100,25 @@ def test_legs_turn_as_a_swing_says():
     for side, sign in (("left", 1.0), ("right", -1.0)):
         leg = turned[:, MODEL.joint_names.index(f"front_{side}_shoulder")]
         torch.testing.assert_close((leg[:, 0, 2] / leg[:, 0, 0]), 0.1 + sign * wave, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("walks", [True, False])
+def test_the_fit_goes_on_with_the_gait_that_foretells_best(walking, walks):
+    rotations, origins = still()
+    masks = walking if walks else rest_masks(MODEL, rotations, origins)
+    parameters, objective = make(masks, rotations, origins)
+    config = replace(FitConfig(), steps=40, gait_steps=8, batch_frames=8, surface_samples=500, mask_samples=400)
+    trainer = Trainer(objective, parameters, config, steps=40, seed=0)
+    heard: list[tuple[str, int, int]] = []
+
+    class Listener(SilentProgress):
+        def step(self, stage: str, report: StepReport) -> None:
+            heard.append((stage, report.step, report.steps))
+
+    _choose_gait(trainer, config, Listener())
+    assert trainer.gait_known
+    assert trainer.parameters.has_rhythm == walks
+    # The short fit of the best is not taken twice; where there is nothing to compare, there is none.
+    assert trainer.step == (8 if walks else 0)
+    assert heard[-1:] == ([(heard[-1][0], 8, 8)] if walks else [])
+    assert len(heard) % 8 == 0

@@ -55,10 +55,9 @@ def zeroed(rhythm: bool, world_to_camera: torch.Tensor) -> AnimalParameters:
         MODEL,
         start,
         torch.rand(FRAMES, 6),
-        torch.arange(FRAMES) / FRAMES,
+        torch.arange(FRAMES) / 10.0,
         Cameras(clip.intrinsics, world_to_camera, clip.image_size),
         torch.ones(FRAMES, dtype=torch.bool),
-        torch.arange(FRAMES) / 10.0,
     )
     with torch.no_grad():
         parameters.stride_frequency.fill_(1.1 if rhythm else 0.0)

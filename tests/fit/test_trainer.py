@@ -55,10 +55,9 @@ def make_trainer(scene: tuple[Clip, Cues], config: FitConfig = CONFIG, steps: in
         MODEL,
         start,
         cues.features.pooled,
-        torch.arange(FRAMES) / FRAMES,
+        torch.arange(FRAMES) * 0.1,
         cameras,
         taught,
-        torch.arange(FRAMES) * 0.1,
     )
     trainer = Trainer(Objective(clip, cues.tracks, MODEL, cameras, split, config), parameters, config, steps, seed)
     trainer.take_up(Gait(0.6, Swing(0.0, 0.1, 0.0), Swing(0.0, 0.1, 0.0), 0.0))

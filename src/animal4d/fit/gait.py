@@ -16,7 +16,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from animal4d.fit.objective import Objective
+from animal4d.body.model import BodyModel
+from animal4d.body.parts import part_of_joint
+from animal4d.fit.objective import Objective, overlap
 from animal4d.fit.parameters import N_ROOT, AnimalParameters, AnimalState
 from animal4d.geometry.cameras import Cameras
 from animal4d.geometry.rasterize import rasterize
@@ -102,16 +104,20 @@ def candidate_gaits(parameters: AnimalParameters, objective: Objective, count: i
 def swing_legs(gait: Gait, parameters: AnimalParameters) -> None:
     """Lets the legs swing as the gait says, instead of as single frames had them."""
     parameters.stride_frequency.fill_(gait.stride_frequency)
-    names = parameters.model.joint_names
     for pair, swing in (("front", gait.front), ("back", gait.back)):
         for side, lag in (("left", 0.0), ("right", math.pi)):
-            leg = [names.index(name) for name in names if name.startswith(f"{pair}_{side}")]
+            leg = leg_joints(parameters.model, f"{pair}_{side}_leg")
             for joint in leg:
                 parameters.joint_residuals[:, 6 * (joint - 1) : 6 * joint] = 0.0
             entry = 6 * (leg[0] - 1) + _PITCH_ENTRY
             parameters.joint_residuals[:, entry] = swing.middle
             parameters.cycle[0, N_ROOT + entry] = swing.width * math.cos(swing.phase + lag)
             parameters.cycle[len(parameters.cycle) // 2, N_ROOT + entry] = swing.width * math.sin(swing.phase + lag)
+
+
+def leg_joints(model: BodyModel, part: str) -> list[int]:
+    """Indices of the joints of a leg, the uppermost first."""
+    return [index for index, name in enumerate(model.joint_names) if part_of_joint(name) == part]
 
 
 @torch.no_grad()
@@ -125,12 +131,10 @@ def leg_table(state: AnimalState, objective: Objective, pair: str) -> Float[Tens
     cameras = Cameras(cameras.intrinsics * scale, cameras.world_to_camera, (height, width))
     mask = _halved(objective.binary[frames])
     inside = _halved(objective.inside[frames])
-    names = model.joint_names
     rotations = state.joint_rotations[frames].clone()
-    rotations[:, [i for i, name in enumerate(names) if name.startswith(("front", "back"))]] = torch.eye(
-        3, device=frames.device
-    )
-    left, right = (next(i for i, name in enumerate(names) if name.startswith(f"{pair}_{s}")) for s in ("left", "right"))
+    for part in ("front_left_leg", "front_right_leg", "back_left_leg", "back_right_leg"):
+        rotations[:, leg_joints(model, part)] = torch.eye(3, device=frames.device)
+    left, right = (leg_joints(model, f"{pair}_{side}_leg")[0] for side in ("left", "right"))
     table = torch.zeros(len(frames), len(_ANGLES), len(_ANGLES))
     turns = rotation_about("y", _ANGLES).to(frames.device)
     for i, left_turn in enumerate(turns):
@@ -138,8 +142,7 @@ def leg_table(state: AnimalState, objective: Objective, pair: str) -> Float[Tens
             rotations[:, left], rotations[:, right] = left_turn, right_turn
             in_camera = cameras.transform(state.shaped.with_pose(rotations, state.translation[frames]).vertices)
             drawn = rasterize(in_camera, model.faces, cameras.intrinsics, cameras.image_size).covered & inside
-            union = (drawn | mask).sum((1, 2)).clamp_min(1)
-            table[:, i, j] = ((drawn & mask).sum((1, 2)) / union).cpu()
+            table[:, i, j] = overlap(drawn, mask).cpu()
     return table
 
 

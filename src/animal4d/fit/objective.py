@@ -134,11 +134,16 @@ class Objective:
     @torch.no_grad()
     def iou(self, state: AnimalState, frames: Tensor) -> Float[Tensor, "batch"]:
         """Overlap of the model's silhouette with the mask, within the filmed frame."""
-        drawn = self.silhouettes(state, frames) & self.inside[frames]
-        mask = self.binary[frames]
-        return (drawn & mask).sum((1, 2)) / (drawn | mask).sum((1, 2)).clamp_min(1)
+        return overlap(self.silhouettes(state, frames) & self.inside[frames], self.binary[frames])
 
     def validation_iou(self, state: AnimalState) -> float:
         """Mean IoU on the validation frames, on the training frames where nothing is held out."""
         frames = self.split.validation if len(self.split.validation) else self.split.train
         return float(self.iou(state, frames).mean())
+
+
+def overlap(
+    drawn: Bool[Tensor, "frames height width"], mask: Bool[Tensor, "frames height width"]
+) -> Float[Tensor, "frames"]:
+    """Intersection over union; nothing gained where both are empty."""
+    return (drawn & mask).sum((1, 2)) / (drawn | mask).sum((1, 2)).clamp_min(1)

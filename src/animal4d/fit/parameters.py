@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from animal4d.body.model import BodyModel, PosedBody, ShapedBody
+from animal4d.body.parts import part_of_joint
 from animal4d.fit.harmonics import HARMONICS, phase_harmonics
 from animal4d.fit.start import Start
 from animal4d.geometry.cameras import Cameras
@@ -72,10 +73,9 @@ class AnimalParameters(nn.Module):
         model: BodyModel,
         start: Start,
         features: Float[Tensor, "frames channels"],
-        times: Float[Tensor, "frames"],
+        seconds: Float[Tensor, "frames"],
         cameras: Cameras,
         taught: Bool[Tensor, "frames"],
-        seconds: Float[Tensor, "frames"],
     ) -> None:
         super().__init__()
         self.model = model
@@ -98,7 +98,7 @@ class AnimalParameters(nn.Module):
             "network_share": _network_share(n_pose),
             "mirrored_entry": mirrored,
             "mirrored_sign": sign,
-            "times": times,
+            "times": time_fractions(seconds),
             "taught": taught,
             "start_betas": start.betas,
             "start_R_cam_from_body": start.R_cam_from_body,
@@ -205,7 +205,7 @@ def _mirror(model: BodyModel) -> tuple[Int[Tensor, "entries"], Float[Tensor, "en
 def _cycle_share(model: BodyModel) -> Float[Tensor, "pose"]:
     """How freely each entry of the pose swings with the stride: legs fully, the trunk little, the root not at all.
     Waves of root, spine and neck that cancel each other in the outline are no motion of the animal."""
-    legs = torch.tensor([any(limb in name for limb in ("front", "back")) for name in model.joint_names[1:]])
+    legs = torch.tensor([part_of_joint(name).endswith("leg") for name in model.joint_names[1:]])
     joints = torch.where(legs, 1.0, 0.05).repeat_interleave(6)
     return torch.cat((torch.zeros(N_ROOT), joints))
 
@@ -216,6 +216,12 @@ def _network_share(n_pose: int) -> Float[Tensor, "pose"]:
     share = torch.ones(n_pose)
     share[3:N_ROOT] = 0.0
     return share
+
+
+def time_fractions(seconds: Float[Tensor, "frames"]) -> Float[Tensor, "frames"]:
+    """Times as fractions of the clip in [0, 1)."""
+    span = float(seconds[-1] - seconds[0])
+    return (seconds - seconds[0]) / span * (1 - 1 / len(seconds)) if span > 0 else torch.zeros_like(seconds)
 
 
 def interpolation_weights(

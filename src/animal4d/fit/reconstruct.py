@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -17,10 +18,10 @@ from torch import Tensor
 from animal4d.body.model import BodyModel
 from animal4d.body.template import load_builtin_template, load_species_betas
 from animal4d.clip import Clip
-from animal4d.config import Config
+from animal4d.config import Config, FitConfig
 from animal4d.cues.cues import Cues
 from animal4d.errors import Animal4dError
-from animal4d.fit.gait import Gait, candidate_gaits
+from animal4d.fit.gait import candidate_gaits
 from animal4d.fit.objective import Objective
 from animal4d.fit.parameters import AnimalParameters, AnimalState
 from animal4d.fit.reconstruction import Reconstruction
@@ -105,10 +106,9 @@ class _Problem:
             self.model,
             start,
             _standardized(self.cues.features.pooled),
-            _time_fractions(self.clip.times),
+            self.clip.times,
             cameras,
             taught,
-            self.clip.times,
         ).to(self.device)
         objective = Objective(self.clip, self.cues.tracks, self.model, cameras, self.split, fit)
         return Trainer(objective, parameters, fit, steps, self.config.seed)
@@ -155,9 +155,11 @@ def fit_clip(
     try:
         if not trainer.gait_known:
             trainer.run(partial(progress.step, "fit"), checkpoints, until=int(config.fit.gait_at * trainer.steps))
-            if checkpoints is not None:
-                trainer.save(checkpoints / "last.pt")
-            trainer.take_up(_choose_gait(problem, trainer, progress))
+            if last is not None:
+                trainer.save(last)
+            _choose_gait(trainer, config.fit, progress)
+            if last is not None:
+                trainer.save(last)
         trainer.run(partial(progress.step, "fit"), checkpoints)
     except FitDiverged as error:
         diverged = str(error)
@@ -200,24 +202,23 @@ def _best_start(problem: _Problem, progress: FitProgress) -> tuple[Trainer, str,
     return problem.trainer(chosen, config.fit.steps), chosen.name, losses
 
 
-def _choose_gait(problem: _Problem, trainer: Trainer, progress: FitProgress) -> Gait | None:
-    """Of the candidate gaits and none, the one under which hidden stretches of the training frames are foretold best
-    after a short fit."""
-    fit = problem.config.fit
-    candidates = candidate_gaits(trainer.parameters, trainer.objective, fit.gaits)
-    if not candidates:
-        return None
+def _choose_gait(trainer: Trainer, fit: FitConfig, progress: FitProgress) -> None:
+    """Of the candidate gaits and none, goes on with the one under which hidden stretches of the training frames are
+    foretold best after a short fit, from the end of that fit."""
+    gaits = [None, *candidate_gaits(trainer.parameters, trainer.objective, fit.gaits)]
     before = deepcopy(trainer.state())
-    gaits = [None, *candidates]
-    overlaps = []
+    until = min(trainer.step + fit.gait_steps, trainer.steps)
+    overlaps, states = [], []
     for number, gait in enumerate(gaits, start=1):
-        trial = problem.trainer(trainer.parameters.start, trainer.steps)
-        trial.go_on_from(deepcopy(before))
-        trial.take_up(gait)
-        with suppress(FitDiverged):  # judged by its last good state
-            trial.run(partial(progress.step, f"gait {number}/{len(gaits)}"), until=trial.step + fit.gait_steps)
-        overlaps.append(trial.foretold())
+        trainer.go_on_from(deepcopy(before))
+        trainer.take_up(gait)
+        if len(gaits) > 1:
+            with suppress(FitDiverged):  # judged by its last good state
+                trainer.run(_counting_to(until, partial(progress.step, f"gait {number}/{len(gaits)}")), until=until)
+        overlaps.append(trainer.foretold())
+        states.append(deepcopy(trainer.state()))
     best = max(range(len(gaits)), key=overlaps.__getitem__)
+    trainer.go_on_from(states[best])
     gait, without = gaits[best], overlaps[0]
     progress.message(
         "no rhythm of the legs foretells hidden frames: every frame has its own pose"
@@ -225,7 +226,11 @@ def _choose_gait(problem: _Problem, trainer: Trainer, progress: FitProgress) -> 
         else f"the animal walks with {gait.stride_frequency:.2f} strides a second (hidden frames overlap by "
         f"{overlaps[best]:.3f}, without a rhythm by {without:.3f})"
     )
-    return gait
+
+
+def _counting_to(until: int, report: Callable[[StepReport], None]) -> Callable[[StepReport], None]:
+    """The same reports for a run that ends at step `until`."""
+    return lambda step: report(replace(step, steps=until))
 
 
 def ground_speed(clip: Clip, cues: Cues) -> Float[Tensor, "frames"]:
@@ -254,12 +259,6 @@ def _standardized(features: Float[Tensor, "frames channels"]) -> Float[Tensor, "
     """Zero mean over the clip, and unit variance over all channels together."""
     centered = features - features.mean(0)
     return centered / centered.square().mean().sqrt().clamp_min(1e-6)
-
-
-def _time_fractions(times: Float[Tensor, "frames"]) -> Float[Tensor, "frames"]:
-    """Times as fractions of the clip in [0, 1)."""
-    span = float(times[-1] - times[0])
-    return (times - times[0]) / span * (1 - 1 / len(times)) if span > 0 else torch.zeros_like(times)
 
 
 def _reconstruction(problem: _Problem, trainer: Trainer, state: AnimalState) -> Reconstruction:
