@@ -10,7 +10,8 @@ are found by looking up all of them. What counts is how well it foretells stretc
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -26,6 +27,8 @@ from animal4d.geometry.rotations import rotation_about
 
 LEAST_GAIN = 0.01
 """Mean overlap that a stride must add on frames it was not chosen on; less is no gait worth the name."""
+PAIRS = ("front", "back")
+SIDES = ("left", "right")
 _FEWEST_STRIDES = 1.2
 _HIGHEST_STRIDES_PER_SECOND = 4.0
 _FEWEST_FRAMES_PER_STRIDE = 4.0
@@ -78,26 +81,24 @@ def candidate_gaits(parameters: AnimalParameters, objective: Objective, count: i
         return []
     # Steps fine enough that the phase at the ends of the clip moves by less than a tenth of a turn.
     frequencies = torch.linspace(lowest, highest, max(2, math.ceil((highest - lowest) * duration * 10))).tolist()
-    state = parameters()
-    tables = [leg_table(state, objective, pair) for pair in ("front", "back")]
+    legs = _DrawnLegs(parameters(), objective)
+    front, back = (leg_table(legs, pair) for pair in PAIRS)
     blocks = torch.arange(len(train)) * _BLOCKS // len(train)
-    still = sum(_held_out(_standing(table), blocks) for table in tables)
-    gains = [
-        sum(_held_out(_swinging(table, frequency, seconds), blocks) for table in tables) - still
-        for frequency in frequencies
+    still = _held_out(_standing(front), blocks) + _held_out(_standing(back), blocks)
+    gaits = []
+    for frequency in frequencies:
+        swings = [_swinging(table, frequency, seconds) for table in (front, back)]
+        gain = sum(_held_out(overlaps, blocks) for overlaps in swings) - still
+        front_swing, back_swing = (_swing(int(overlaps.mean(1).argmax())) for overlaps in swings)
+        gaits.append(Gait(frequency, front_swing, back_swing, gain))
+    gains = [gait.gain for gait in gaits]
+    peaks = [
+        gait
+        for i, gait in enumerate(gaits)
+        if gait.gain >= LEAST_GAIN and gait.gain == max(gains[max(i - 2, 0) : i + 3])
     ]
-    peaks = [i for i, gain in enumerate(gains) if gain >= LEAST_GAIN and gain == max(gains[max(i - 2, 0) : i + 3])]
-    peaks = sorted(peaks, key=lambda i: -gains[i])[:count]
-    front, back = tables
-    return [
-        Gait(
-            frequencies[i],
-            _best_swing(front, frequencies[i], seconds),
-            _best_swing(back, frequencies[i], seconds),
-            gains[i],
-        )
-        for i in peaks
-    ]
+    best = sorted(peaks, key=lambda gait: -gait.gain)[:count]
+    return [_polished(gait, legs, seconds, duration) for gait in best]
 
 
 @torch.no_grad()
@@ -106,7 +107,7 @@ def swing_legs(gait: Gait, parameters: AnimalParameters) -> None:
     parameters.stride_frequency.fill_(gait.stride_frequency)
     for pair, swing in (("front", gait.front), ("back", gait.back)):
         for side, lag in (("left", 0.0), ("right", math.pi)):
-            leg = leg_joints(parameters.model, f"{pair}_{side}_leg")
+            leg = leg_joints(parameters.model, pair, side)
             for joint in leg:
                 parameters.joint_residuals[:, 6 * (joint - 1) : 6 * joint] = 0.0
             entry = 6 * (leg[0] - 1) + _PITCH_ENTRY
@@ -115,35 +116,89 @@ def swing_legs(gait: Gait, parameters: AnimalParameters) -> None:
             parameters.cycle[len(parameters.cycle) // 2, N_ROOT + entry] = swing.width * math.sin(swing.phase + lag)
 
 
-def leg_joints(model: BodyModel, part: str) -> list[int]:
+def leg_joints(model: BodyModel, pair: str, side: str) -> list[int]:
     """Indices of the joints of a leg, the uppermost first."""
-    return [index for index, name in enumerate(model.joint_names) if part_of_joint(name) == part]
+    return [index for index, name in enumerate(model.joint_names) if part_of_joint(name) == f"{pair}_{side}_leg"]
 
 
-@torch.no_grad()
-def leg_table(state: AnimalState, objective: Objective, pair: str) -> Float[Tensor, "frames left right"]:
-    """Overlap with the mask, for every training frame and every pair of angles of the two legs, which are straight
-    otherwise; at half the working size."""
-    model, frames = objective.model, objective.split.train
-    height, width = (side // 2 for side in objective.cameras.image_size)
-    scale = torch.tensor([[0.5], [0.5], [1.0]], device=frames.device)
-    cameras = objective.cameras[frames]
-    cameras = Cameras(cameras.intrinsics * scale, cameras.world_to_camera, (height, width))
-    mask = _halved(objective.binary[frames])
-    inside = _halved(objective.inside[frames])
-    rotations = state.joint_rotations[frames].clone()
-    for part in ("front_left_leg", "front_right_leg", "back_left_leg", "back_right_leg"):
-        rotations[:, leg_joints(model, part)] = torch.eye(3, device=frames.device)
-    left, right = (leg_joints(model, f"{pair}_{side}_leg")[0] for side in ("left", "right"))
-    table = torch.zeros(len(frames), len(_ANGLES), len(_ANGLES))
-    turns = rotation_about("y", _ANGLES).to(frames.device)
-    for i, left_turn in enumerate(turns):
-        for j, right_turn in enumerate(turns):
-            rotations[:, left], rotations[:, right] = left_turn, right_turn
-            in_camera = cameras.transform(state.shaped.with_pose(rotations, state.translation[frames]).vertices)
-            drawn = rasterize(in_camera, model.faces, cameras.intrinsics, cameras.image_size).covered & inside
-            table[:, i, j] = overlap(drawn, mask).cpu()
-    return table
+class _DrawnLegs:
+    """The silhouettes of the training frames at half the working size, with legs that are straight but for a turn of
+    their uppermost joint."""
+
+    def __init__(self, state: AnimalState, objective: Objective) -> None:
+        frames = objective.split.train
+        height, width = (side // 2 for side in objective.cameras.image_size)
+        cameras = objective.cameras[frames]
+        halving = torch.tensor([[0.5], [0.5], [1.0]], device=frames.device)
+        self.cameras = Cameras(cameras.intrinsics * halving, cameras.world_to_camera, (height, width))
+        self.mask = _halved(objective.binary[frames])
+        self.inside = _halved(objective.inside[frames])
+        self.shaped, self.translation = state.shaped, state.translation[frames]
+        self.rotations = state.joint_rotations[frames].clone()
+        self.uppermost = {}
+        for pair in PAIRS:
+            for side in SIDES:
+                joints = leg_joints(objective.model, pair, side)
+                self.rotations[:, joints] = torch.eye(3, device=frames.device)
+                self.uppermost[pair, side] = joints[0]
+
+    def overlap(self, turns: dict[tuple[str, str], Tensor]) -> Float[Tensor, "frames"]:
+        """Overlap with the masks, for angles (one, or one per frame) of some of the legs."""
+        rotations = self.rotations.clone()
+        for leg, angle in turns.items():
+            rotations[:, self.uppermost[leg]] = rotation_about("y", angle).to(rotations)
+        in_camera = self.cameras.transform(self.shaped.with_pose(rotations, self.translation).vertices)
+        faces = self.shaped.model.faces
+        drawn = rasterize(in_camera, faces, self.cameras.intrinsics, self.cameras.image_size).covered
+        return overlap(drawn & self.inside, self.mask).cpu()
+
+
+def leg_table(legs: _DrawnLegs, pair: str) -> Float[Tensor, "frames left right"]:
+    """Overlap with the mask, for every training frame and every pair of angles of the two legs."""
+    rows = [
+        torch.stack([legs.overlap({(pair, "left"): left, (pair, "right"): right}) for right in _ANGLES], dim=1)
+        for left in _ANGLES
+    ]
+    return torch.stack(rows, dim=1)
+
+
+def _polished(gait: Gait, legs: _DrawnLegs, seconds: Float[Tensor, "frames"], duration: float) -> Gait:
+    """The gait after a pattern search on what is drawn: between the angles of a table the overlap is only guessed, and
+    swings come out too small."""
+
+    def drawn(gait: Gait) -> float:
+        turns = {}
+        for pair, swing in (("front", gait.front), ("back", gait.back)):
+            wave = swing.width * torch.cos(2 * math.pi * gait.stride_frequency * seconds - swing.phase)
+            turns |= {(pair, "left"): swing.middle + wave, (pair, "right"): swing.middle - wave}
+        return float(legs.overlap(turns).mean())
+
+    best, height = gait, drawn(gait)
+    for fraction in (1.0, 0.5, 0.25):
+        for move in _moves(fraction, duration):
+            for sign in (1.0, -1.0):
+                moved = move(best, sign)
+                overlap_there = drawn(moved)
+                if overlap_there > height:
+                    best, height = moved, overlap_there
+    return best
+
+
+def _moves(fraction: float, duration: float) -> list[Callable[[Gait, float], Gait]]:
+    """Ways to change a gait a little, each forwards and backwards."""
+
+    def change_frequency(gait: Gait, sign: float) -> Gait:
+        return replace(gait, stride_frequency=gait.stride_frequency + sign * fraction * 0.05 / duration)
+
+    def change_swing(pair: str, name: str, step: float) -> Callable[[Gait, float], Gait]:
+        def change(gait: Gait, sign: float) -> Gait:
+            swing = getattr(gait, pair)
+            return replace(gait, **{pair: replace(swing, **{name: getattr(swing, name) + sign * fraction * step})})
+
+        return change
+
+    steps = (("width", 0.1), ("phase", math.pi / 12), ("middle", 0.08))
+    return [change_frequency, *(change_swing(pair, name, step) for pair in PAIRS for name, step in steps)]
 
 
 def _halved(mask: Bool[Tensor, "frames height width"]) -> Bool[Tensor, "frames half_height half_width"]:
@@ -180,8 +235,8 @@ def _swinging(
     return _look_up(table, (middle + wave).flatten(0, 2), (middle - wave).flatten(0, 2))
 
 
-def _best_swing(table: Float[Tensor, "frames left right"], frequency: float, seconds: Float[Tensor, "frames"]) -> Swing:
-    choice = int(_swinging(table, frequency, seconds).mean(1).argmax())
+def _swing(choice: int) -> Swing:
+    """The swing that `_swinging` has at a place."""
     rest, phase = divmod(choice, len(_PHASES))
     middle, width = divmod(rest, len(_WIDTHS))
     return Swing(float(_MIDDLES[middle]), float(_WIDTHS[width]), float(_PHASES[phase]))
