@@ -9,6 +9,7 @@ import torch
 from tests.geometry.shapes import bumpy_sphere, icosphere
 
 from animal4d.geometry.mesh import (
+    corners_in_frames,
     cotangent_weights,
     difference_operator,
     face_areas,
@@ -98,3 +99,23 @@ def test_surface_points_ride_on_the_mesh_and_carry_gradients(per_frame):
         torch.testing.assert_close(places[1], 2 * places[0])
     (gradient,) = torch.autograd.grad(places.sum(), vertices)
     torch.testing.assert_close(gradient.sum(), torch.tensor(300.0, dtype=torch.float64))
+
+
+def test_gradient_of_corners_is_the_same_every_time():
+    """Many points on few vertices and two threads: added up in any order, ten gradients would be ten different ones."""
+    generator = torch.Generator().manual_seed(0)
+    vertices = torch.rand(4, 60, 3, generator=generator, requires_grad=True)
+    frame = torch.randint(4, (100_000,), generator=generator)
+    corners = torch.randint(60, (100_000, 3), generator=generator)
+    weights = torch.randn(100_000, 3, 3, generator=generator)
+    torch.testing.assert_close(corners_in_frames(vertices, frame, corners), vertices[frame[:, None], corners])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        gradients = []
+        for _ in range(10):
+            loss = (corners_in_frames(vertices, frame, corners) * weights).sum()
+            gradients.append(torch.autograd.grad(loss, vertices)[0])
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)

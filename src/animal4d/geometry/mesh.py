@@ -17,6 +17,15 @@ def corners_of(
     return vertices.index_select(-2, faces.flatten()).unflatten(-2, (-1, 3))
 
 
+def corners_in_frames(
+    vertices: Float[Tensor, "frames vertices channels"], frame: Int[Tensor, "points"], corners: Int[Tensor, "points 3"]
+) -> Float[Tensor, "points 3 channels"]:
+    """Corners of faces, each in a frame of its own. The gradient is the same in every run: that of `vertices[frame,
+    corners]` is added up by threads in any order."""
+    flat = (corners + frame[:, None] * vertices.shape[1]).flatten()
+    return vertices.flatten(0, 1).index_select(0, flat).unflatten(0, (-1, 3))
+
+
 def face_normals(
     vertices: Float[Tensor, "*batch vertices 3"], faces: Int[Tensor, "faces 3"]
 ) -> Float[Tensor, "*batch faces 3"]:
@@ -160,10 +169,9 @@ class SurfacePoints:
         corners = faces[self.face_index]
         if corners.ndim == 2:
             return (self.barycentrics[..., None] * corners_of(vertices, corners)).sum(-2)
-        n_frames, n_vertices = vertices.shape[:2]
-        first = n_vertices * torch.arange(n_frames, device=faces.device)
-        flat = (corners + first[:, None, None]).flatten()
-        at_corners = vertices.flatten(0, 1).index_select(0, flat).view(*corners.shape, vertices.shape[-1])
+        n_frames, n_points = corners.shape[:2]
+        frame = torch.arange(n_frames, device=faces.device).repeat_interleave(n_points)
+        at_corners = corners_in_frames(vertices, frame, corners.flatten(0, 1)).unflatten(0, (n_frames, n_points))
         return (self.barycentrics[..., None] * at_corners).sum(-2)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from animal4d.geometry._rasterize_numba import rasterize_numba
 from animal4d.geometry._rasterize_reference import rasterize_reference
+from animal4d.geometry.mesh import corners_in_frames
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,7 @@ def interpolate(
     they are given instead of the fragments' own (see `barycentrics_of`)."""
     pixel, frame, corners = _covered_pixels(fragments, faces)
     weights = (fragments.barycentrics if barycentrics is None else barycentrics).flatten(0, 2).index_select(0, pixel)
-    if attributes.shape[0] > 1:
-        corners = corners + frame[:, None] * attributes.shape[1]
-    at_corners = attributes.flatten(0, 1).index_select(0, corners.flatten()).unflatten(0, (-1, 3))
+    at_corners = corners_in_frames(attributes, frame if attributes.shape[0] > 1 else frame * 0, corners)
     return _image(fragments, pixel, (weights[..., None] * at_corners).sum(1))
 
 
@@ -106,8 +105,7 @@ def barycentrics_of(
     """
     width = fragments.face_index.shape[2]
     pixel, frame, corners = _covered_pixels(fragments, faces)
-    corners = corners + frame[:, None] * vertices_in_camera.shape[1]
-    at_corners = vertices_in_camera.flatten(0, 1).index_select(0, corners.flatten()).unflatten(0, (-1, 3))
+    at_corners = corners_in_frames(vertices_in_camera, frame, corners)
     row = (pixel - frame * fragments.face_index[0].numel()) // width
     centre = torch.stack((pixel % width, row), dim=-1).to(vertices_in_camera) + 0.5
     focal = intrinsics[:, [0, 1], [0, 1]].index_select(0, frame)

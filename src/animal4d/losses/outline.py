@@ -16,6 +16,7 @@ from torch import Tensor
 
 from animal4d.geometry.cameras import project
 from animal4d.geometry.distance import distance_transform
+from animal4d.geometry.mesh import corners_in_frames
 from animal4d.geometry.rasterize import Fragments
 from animal4d.losses.tracks import pseudo_huber
 
@@ -74,9 +75,8 @@ def outline_distance(
     outermost = covered & (torch.nn.functional.max_pool2d((~covered)[:, None].float(), 3, 1, 1)[:, 0] > 0)
     frame, row, column = (outermost & target.usable).nonzero(as_tuple=True)
     corners = faces[fragments.face_index[frame, row, column]]
-    points = (fragments.barycentrics[frame, row, column][..., None] * vertices_in_camera[frame[:, None], corners]).sum(
-        1
-    )
+    at_corners = corners_in_frames(vertices_in_camera, frame, corners)
+    points = (fragments.barycentrics[frame, row, column][..., None] * at_corners).sum(1)
     pixels = project(points[:, None], intrinsics[frame])[:, 0]
     centers = torch.stack((column, row), dim=-1) + 0.5
     moved = ((pixels - centers) * target.direction[frame, row, column]).sum(-1)
