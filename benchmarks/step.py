@@ -137,20 +137,18 @@ def trainer_steps() -> None:
     split = split_frames(clip.mask_valid)
     start = candidate_starts(clip, model, {"dog": torch.zeros(model.n_betas)}, torch.zeros(len(clip)), 1)[0]
     cameras = Cameras(clip.intrinsics, fit_cameras(clip, start), clip.image_size)
-    taught = torch.zeros(len(clip), dtype=torch.bool)
-    taught[split.train] = True
 
     def step_with(names: set[str]) -> Timing:
         default = LossWeights()
         off = Schedule((), (0.0,))
         weights = LossWeights(**{f.name: getattr(default, f.name) if f.name in names else off for f in fields(default)})
         config = replace(FitConfig(), weights=weights, batch_frames=FRAMES)
-        parameters = AnimalParameters(model, start, cues.features.pooled, clip.times, cameras, taught)
-        objective = Objective(clip, cues.tracks, model, cameras, split, config)
+        parameters = AnimalParameters(model, start, cues.features.pooled, clip.times, cameras, clip.mask_valid)
+        objective = Objective(clip, clip.masks, cues.tracks, model, cameras, split, config)
         trainer = Trainer(objective, parameters, config, 1000, seed=0)
         trainer.take_up(None)
         trainer.step = 400  # past the schedules' beginnings, so that every loss takes part
-        return measure(trainer.one_step) / min(FRAMES, len(split.train))
+        return measure(trainer.one_step) / min(FRAMES, len(objective.frames))
 
     names = {f.name for f in fields(LossWeights)}
     shared = step_with({"pose_prior"})

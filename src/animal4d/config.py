@@ -62,6 +62,8 @@ class LossWeights:
     """Squares of betas, limb scales and offsets."""
     joint_limits: Schedule = field(default_factory=lambda: constant(0.5))
     """Rotations outside of the anatomical limits."""
+    lasting_bend: Schedule = field(default_factory=lambda: constant(0.3))
+    """Sideways bends of spine, neck and head that last all clip long."""
     pose_prior: Schedule = field(default_factory=lambda: constant(0.001))
     """Squares of the joint rotations: the rest pose where nothing speaks against it."""
     smoothness: Schedule = field(default_factory=lambda: Schedule((0.4,), (0.02, 0.003)))
@@ -105,7 +107,7 @@ class FitConfig:
     """Of betas and limb scales."""
     learning_rate_offsets: Schedule = field(default_factory=lambda: Schedule((0.6, 0.8), (0.0, 0.0002, 0.0004)))
     """Of the vertex offsets: off until pose and shape have settled."""
-    withhold: Schedule = field(default_factory=lambda: constant(0.8))
+    withhold: Schedule = field(default_factory=lambda: constant(0.2))
     """Share of steps that hide the residuals of random stretches of frames, so that the network learns them."""
     withhold_frames: int = 5
     """Length of a hidden stretch."""

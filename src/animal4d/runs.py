@@ -27,7 +27,7 @@ from animal4d.export.glb import write_glb
 from animal4d.export.poses import write_poses
 from animal4d.export.video import write_contact_sheet, write_overlay
 from animal4d.files.atomic import write_json
-from animal4d.fit.reconstruct import FitHistory, fit_clip, load_template, resolve_device
+from animal4d.fit.reconstruct import FitHistory, fit_clip, load_template, resolve_device, without_held_out_masks
 from animal4d.fit.reconstruction import Reconstruction
 from animal4d.fit.split import Split, split_frames
 from animal4d.readers.crop import Box
@@ -130,11 +130,12 @@ def _run(request: RunRequest, config: Config, folder: RunFolder, monitor: Monito
     folder.write_record(record)
 
     with monitor.stage("finding cues"):
-        cues = make_cues(clip, folder.cues, notify=monitor.watcher.message)
+        shown = without_held_out_masks(clip)
+        cues = make_cues(shown, folder.cues, notify=monitor.watcher.message)
     folder.write_record(record | {"cues": [dict(note) for note in cues.provenance]})
 
     with monitor.stage("fitting"):
-        reconstruction, history = _fit(clip, cues, config, folder, monitor, request.resume)
+        reconstruction, history = _fit(clip, shown, cues, config, folder, monitor, request.resume)
     record = _with_fit(record, cues, history, monitor.decisions)
     with monitor.stage("writing results"):
         shown = (*history.split.train.tolist(), *history.split.validation.tolist())
@@ -155,11 +156,11 @@ def _run(request: RunRequest, config: Config, folder: RunFolder, monitor: Monito
 
 
 def _fit(
-    clip: Clip, cues: Cues, config: Config, folder: RunFolder, monitor: Monitor, resume: bool
+    clip: Clip, shown: Clip, cues: Cues, config: Config, folder: RunFolder, monitor: Monitor, resume: bool
 ) -> tuple[Reconstruction, FitHistory]:
     # A run that was stopped before its first checkpoint has nothing to go on from but its settings and cues.
     go_on = resume and folder.last_checkpoint.is_file()
-    return fit_clip(clip, cues, config, monitor, folder.checkpoints, go_on)
+    return fit_clip(clip, shown, cues, config, monitor, folder.checkpoints, go_on)
 
 
 def _read_clip(request: RunRequest, config: Config, progress: Progress | None = None) -> Clip:

@@ -48,8 +48,6 @@ def make_trainer(scene: tuple[Clip, Cues], config: FitConfig = CONFIG, steps: in
     start = start_at(clip, turning_views(FRAMES), origins, torch.zeros(MODEL.n_betas))
     cameras = Cameras(clip.intrinsics, fit_cameras(clip, start), clip.image_size)
     split = split_frames(clip.mask_valid)
-    taught = torch.zeros(FRAMES, dtype=torch.bool)
-    taught[split.train] = True
     torch.manual_seed(seed)
     parameters = AnimalParameters(
         MODEL,
@@ -57,9 +55,11 @@ def make_trainer(scene: tuple[Clip, Cues], config: FitConfig = CONFIG, steps: in
         cues.features.pooled,
         torch.arange(FRAMES) * 0.1,
         cameras,
-        taught,
+        clip.mask_valid,
     )
-    trainer = Trainer(Objective(clip, cues.tracks, MODEL, cameras, split, config), parameters, config, steps, seed)
+    trainer = Trainer(
+        Objective(clip, clip.masks, cues.tracks, MODEL, cameras, split, config), parameters, config, steps, seed
+    )
     trainer.take_up(Gait(0.6, Swing(0.0, 0.1, 0.0), Swing(0.0, 0.1, 0.0), 0.0))
     return trainer
 
@@ -171,8 +171,7 @@ def test_a_checkpoint_of_another_fit_is_refused(scene, tmp_path):
         load_start(tmp_path / "last.pt")
 
 
-def test_every_training_frame_is_seen_before_any_is_seen_again(scene):
+def test_every_frame_is_seen_before_any_is_seen_again(scene):
     trainer = make_trainer(scene, replace(CONFIG, batch_frames=2))
-    train = trainer.objective.split.train
-    seen = torch.cat([trainer._next_batch() for _ in range(len(train) // 2)])
+    seen = torch.cat([trainer._next_batch() for _ in range(len(trainer.objective.frames) // 2)])
     assert len(seen.unique()) == len(seen)

@@ -9,7 +9,9 @@ import torch
 
 from animal4d.body.template import load_builtin_template
 from animal4d.fit.view_search import (
+    PLACEMENTS,
     R_CAM_FROM_LEVEL,
+    WINDOW,
     ViewBank,
     ViewGrid,
     best_path,
@@ -19,6 +21,7 @@ from animal4d.fit.view_search import (
     score_views,
     view_rotation,
 )
+from animal4d.geometry.rotations import rotation_about
 from fit.scenes import SIZE, rest_masks
 
 MODEL = load_builtin_template()
@@ -28,7 +31,7 @@ DISTANCE = 3.2
 @pytest.fixture(scope="module")
 def bank() -> ViewBank:
     rest = torch.eye(3).expand(MODEL.n_joints, 3, 3)
-    return build_view_bank([MODEL.with_shape().with_pose(rest)], ViewGrid.default(), angular_size=0.25)
+    return build_view_bank([[MODEL.with_shape().with_pose(rest)]], ViewGrid.default(), angular_size=0.25)
 
 
 def masks_from(yaws: list[float], elevations: list[float]) -> torch.Tensor:
@@ -62,7 +65,7 @@ def test_looking_down_shows_the_back():
 @pytest.mark.parametrize(("yaw", "elevation"), [(0, 2), (35, 12), (100, 12), (158, 2), (214, 24), (275, 12), (321, -8)])
 def test_the_view_of_a_render_is_found_within_one_cell(bank, yaw, elevation):
     masks = masks_from([yaw], [elevation])
-    path = best_path(score_views(masks, bank), torch.tensor([True]), no_evidence(1, bank))
+    path = best_path(score_views(masks, bank).overlap, torch.tensor([True]), no_evidence(1, bank))
     found_yaw = math.degrees(float(bank.grid.yaws[path.yaw_index[0]]))
     # From afar a silhouette and that of the body mirrored in depth are nearly the same: both are right.
     assert min(degrees_apart(found_yaw, yaw), degrees_apart(found_yaw, -yaw)) <= 10
@@ -91,7 +94,7 @@ def test_the_path_passes_through_frames_without_a_mask(bank):
     valid = torch.tensor([True, True, False, False, True, True])
     masks[~valid] = 0
     evidence = no_evidence(len(yaws), bank) + 0.3 * bank.grid.yaws.sin()  # away rather than mirrored in depth
-    path = best_path(score_views(masks, bank), valid, evidence)
+    path = best_path(score_views(masks, bank).overlap, valid, evidence)
     found = torch.rad2deg(bank.grid.yaws[path.yaw_index]).tolist()
     for usable, ours, theirs in zip(valid.tolist(), found, yaws, strict=True):
         assert degrees_apart(ours, theirs) <= (11 if usable else 21), found
@@ -100,7 +103,7 @@ def test_the_path_passes_through_frames_without_a_mask(bank):
 
 def test_a_turn_is_at_most_thirty_degrees_a_frame(bank):
     masks = masks_from([0.0, 180.0], [12.0, 12.0])
-    path = best_path(score_views(masks, bank), torch.tensor([True, True]), no_evidence(2, bank))
+    path = best_path(score_views(masks, bank).overlap, torch.tensor([True, True]), no_evidence(2, bank))
     a, b = (math.degrees(float(bank.grid.yaws[index])) for index in path.yaw_index)
     assert degrees_apart(a, b) <= 30 + 1e-3
 
@@ -115,3 +118,33 @@ def test_evidence_decides_between_equals_and_allowed_yaws_bind(bank):
     only_right = (bank.grid.yaws.cos() > 0.5).expand(frames, -1)
     bound = best_path(flat, valid, towards_left, allowed_yaws=only_right)
     assert bank.grid.yaws[bound.yaw_index].cos().min() > 0.5
+
+
+def test_a_neck_that_is_stretched_does_not_shift_the_view():
+    """Centroid and area of a mask move with the neck; placements make up for it."""
+    rest = torch.eye(3).repeat(MODEL.n_joints, 1, 1)
+    bank = build_view_bank([[MODEL.with_shape().with_pose(rest)]], ViewGrid.default(), angular_size=0.25)
+    view = view_rotation(torch.tensor([0.0]), torch.deg2rad(torch.tensor([12.0])))
+    mask = rest_masks(MODEL, view, torch.tensor([[0.0, 0.0, DISTANCE]]))
+    top, right = int(torch.nonzero(mask[0].sum(1))[0]), int(torch.nonzero(mask[0].sum(0))[-1])
+    stretched = mask.clone()
+    stretched[0, top - 10 : top + 4, right - 12 : right + 6] = 1.0  # something large above the head
+    scores = score_views(stretched, bank)
+    moments = mask_moments(stretched)
+    chosen = PLACEMENTS[scores.placement[0, 0, 2, 0]]
+    placed = moments.placed(chosen[None])
+    truth = mask_moments(mask)
+    assert (placed.centroids - truth.centroids).norm() < (moments.centroids - truth.centroids).norm()
+
+
+def test_the_pose_that_suits_the_mask_is_chosen():
+    rest = torch.eye(3).repeat(MODEL.n_joints, 1, 1)
+    lowered = rest.clone()
+    lowered[MODEL.joint_names.index("neck")] = rotation_about("y", torch.tensor(0.8))
+    body = MODEL.with_shape()
+    poses = [body.with_pose(rest), body.with_pose(lowered)]
+    bank = build_view_bank([poses], ViewGrid.default(), angular_size=0.25)
+    windows = bank.windows[0, :, 2, 0].unflatten(1, (WINDOW, WINDOW))
+    scores = score_views(windows, bank)
+    assert scores.pose[:, 0, 2, 0].tolist() == [0, 1]
+    assert scores.overlap[:, 0, 2, 0].min() > 0.8, "a window that is resampled loses half a pixel of outline"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from animal4d.geometry.rotations import matrix_from_axis_angle
-from animal4d.losses.priors import joint_limits, mean_square, rest_pose
+from animal4d.geometry.rotations import matrix_from_axis_angle, rotation_about
+from animal4d.losses.priors import joint_limits, lasting_bend, mean_square, rest_pose
 
 LIMITS = torch.tensor([-0.5, 0.5]).expand(3, 3, 2)
 
@@ -49,3 +49,20 @@ def test_priors_pass_gradcheck_and_are_finite_at_rest():
     (joint_limits(matrices, LIMITS) + joint_limits(matrices, LIMITS - 1)).sum().backward()
     assert matrices.grad is not None
     assert matrices.grad.isfinite().all()
+
+
+def test_a_bend_that_lasts_costs_and_one_that_passes_does_not():
+    midline = [1, 2]
+    aside = rotation_about("z", torch.tensor(0.3))
+    turned = torch.eye(3).repeat(4, 3, 1, 1)
+    turned[:, 1] = aside
+    torch.testing.assert_close(lasting_bend(turned, midline), torch.tensor(0.09), atol=1e-5, rtol=0)
+    turned[2:, 1] = aside.T
+    torch.testing.assert_close(lasting_bend(turned, midline), torch.tensor(0.0), atol=1e-6, rtol=0)
+    turned[:, 1] = rotation_about("y", torch.tensor(0.3))  # a lowered neck is no bend
+    torch.testing.assert_close(lasting_bend(turned, midline), torch.tensor(0.0), atol=1e-6, rtol=0)
+
+
+def test_gradient_of_the_lasting_bend():
+    vectors = (0.3 * torch.randn(3, 2, 3, generator=torch.Generator().manual_seed(0))).double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda v: lasting_bend(matrix_from_axis_angle(v), [0, 1]), (vectors,))

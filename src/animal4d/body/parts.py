@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from animal4d.body.joint_names import JOINT_NAMES
@@ -17,6 +19,16 @@ def part_of_joint(name: str) -> str:
     if name in ("head", "jaw", "left_ear", "right_ear"):
         return "head"
     return "torso"
+
+
+def leg_joints(joint_names: Sequence[str], pair: str, side: str) -> list[int]:
+    """Indices of the joints of a leg ("front" or "back", "left" or "right"), the uppermost first."""
+    return [index for index, name in enumerate(joint_names) if part_of_joint(name) == f"{pair}_{side}_leg"]
+
+
+def midline_joints(joint_names: Sequence[str]) -> list[int]:
+    """Indices of the joints of spine, neck and head."""
+    return [index for index, name in enumerate(joint_names) if name.split("_")[0] in ("spine", "neck", "head")]
 
 
 PART_OF_JOINT: tuple[int, ...] = tuple(PART_NAMES.index(part_of_joint(name)) for name in JOINT_NAMES)

@@ -2,9 +2,9 @@
 
 From rest, both legs of a pair are equally near to either leg of the mask, and a gradient may as well let them bounce
 off each other as to let them pass. So once root and shape have settled, the legs of a pair are put through all pairs
-of angles in every training frame and the overlap with the mask is kept in a table. A stride is a path through that
-table: its frequency, and for each pair the middle, width and phase of the swing, left and right half a stride apart,
-are found by looking up all of them. What counts is how well it foretells stretches that it was not chosen on.
+of angles in every frame and the overlap with the mask is kept in a table. A stride is a path through that table: its
+frequency, and for each pair the middle, width and phase of the swing, left and right half a stride apart, are found by
+looking up all of them. What counts is how well it foretells stretches that it was not chosen on.
 """
 
 from __future__ import annotations
@@ -17,16 +17,15 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from animal4d.body.model import BodyModel
-from animal4d.body.parts import part_of_joint
+from animal4d.body.parts import leg_joints
 from animal4d.fit.objective import Objective, overlap
 from animal4d.fit.parameters import N_ROOT, AnimalParameters, AnimalState
 from animal4d.geometry.cameras import Cameras
 from animal4d.geometry.rasterize import rasterize
 from animal4d.geometry.rotations import rotation_about
 
-LEAST_GAIN = 0.01
-"""Mean overlap that a stride must add on frames it was not chosen on; less is no gait worth the name."""
+LEAST_GAIN = 0.0
+"""Mean overlap that a stride must add on frames it was not chosen on, to be worth a short fit."""
 PAIRS = ("front", "back")
 SIDES = ("left", "right")
 _FEWEST_STRIDES = 1.2
@@ -67,12 +66,12 @@ class Gait:
 
 @torch.no_grad()
 def candidate_gaits(parameters: AnimalParameters, objective: Objective, count: int) -> list[Gait]:
-    """Up to `count` gaits that bring the legs into the masks of the training frames, best first; none where the animal
-    does not walk, or too little of it is seen."""
-    train = objective.split.train
-    seconds = parameters.seconds[train].cpu()
+    """Up to `count` gaits that bring the legs into the masks, best first; none where the animal does not walk, or
+    too little of it is seen."""
+    frames = objective.frames
+    seconds = parameters.seconds[frames].cpu()
     duration = float(parameters.seconds[-1] - parameters.seconds[0])
-    if len(train) < _FEWEST_FRAMES or duration <= 0:
+    if len(frames) < _FEWEST_FRAMES or duration <= 0:
         return []
     frames_per_second = (len(parameters.seconds) - 1) / duration
     lowest = _FEWEST_STRIDES / duration
@@ -83,7 +82,7 @@ def candidate_gaits(parameters: AnimalParameters, objective: Objective, count: i
     frequencies = torch.linspace(lowest, highest, max(2, math.ceil((highest - lowest) * duration * 10))).tolist()
     legs = _DrawnLegs(parameters(), objective)
     front, back = (leg_table(legs, pair) for pair in PAIRS)
-    blocks = torch.arange(len(train)) * _BLOCKS // len(train)
+    blocks = torch.arange(len(frames)) * _BLOCKS // len(frames)
     still = _held_out(_standing(front), blocks) + _held_out(_standing(back), blocks)
     gaits = []
     for frequency in frequencies:
@@ -107,7 +106,7 @@ def swing_legs(gait: Gait, parameters: AnimalParameters) -> None:
     parameters.stride_frequency.fill_(gait.stride_frequency)
     for pair, swing in (("front", gait.front), ("back", gait.back)):
         for side, lag in (("left", 0.0), ("right", math.pi)):
-            leg = leg_joints(parameters.model, pair, side)
+            leg = leg_joints(parameters.model.joint_names, pair, side)
             for joint in leg:
                 parameters.joint_residuals[:, 6 * (joint - 1) : 6 * joint] = 0.0
             entry = 6 * (leg[0] - 1) + _PITCH_ENTRY
@@ -116,17 +115,12 @@ def swing_legs(gait: Gait, parameters: AnimalParameters) -> None:
             parameters.cycle[len(parameters.cycle) // 2, N_ROOT + entry] = swing.width * math.sin(swing.phase + lag)
 
 
-def leg_joints(model: BodyModel, pair: str, side: str) -> list[int]:
-    """Indices of the joints of a leg, the uppermost first."""
-    return [index for index, name in enumerate(model.joint_names) if part_of_joint(name) == f"{pair}_{side}_leg"]
-
-
 class _DrawnLegs:
-    """The silhouettes of the training frames at half the working size, with legs that are straight but for a turn of
+    """The silhouettes of all frames with a mask at half the working size, with legs that are straight but for a turn of
     their uppermost joint."""
 
     def __init__(self, state: AnimalState, objective: Objective) -> None:
-        frames = objective.split.train
+        frames = objective.frames
         height, width = (side // 2 for side in objective.cameras.image_size)
         cameras = objective.cameras[frames]
         halving = torch.tensor([[0.5], [0.5], [1.0]], device=frames.device)
@@ -138,7 +132,7 @@ class _DrawnLegs:
         self.uppermost = {}
         for pair in PAIRS:
             for side in SIDES:
-                joints = leg_joints(objective.model, pair, side)
+                joints = leg_joints(objective.model.joint_names, pair, side)
                 self.rotations[:, joints] = torch.eye(3, device=frames.device)
                 self.uppermost[pair, side] = joints[0]
 
@@ -154,7 +148,7 @@ class _DrawnLegs:
 
 
 def leg_table(legs: _DrawnLegs, pair: str) -> Float[Tensor, "frames left right"]:
-    """Overlap with the mask, for every training frame and every pair of angles of the two legs."""
+    """Overlap with the mask, for every frame and every pair of angles of the two legs."""
     rows = [
         torch.stack([legs.overlap({(pair, "left"): left, (pair, "right"): right}) for right in _ANGLES], dim=1)
         for left in _ANGLES

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from animal4d.body.model import BodyModel, PosedBody
+from animal4d.body.parts import midline_joints
 from animal4d.clip import Clip
 from animal4d.config import FitConfig
 from animal4d.cues.tracks import Tracks
@@ -16,7 +17,7 @@ from animal4d.geometry.cameras import Cameras
 from animal4d.geometry.mesh import difference_operator, sample_surface, uniform_laplacian, unique_edges
 from animal4d.geometry.rasterize import Fragments, rasterize
 from animal4d.losses.outline import OutlineTarget, outline_distance
-from animal4d.losses.priors import joint_limits, mean_square, rest_pose
+from animal4d.losses.priors import joint_limits, lasting_bend, mean_square, rest_pose
 from animal4d.losses.rigidity import OneRings, arap, edge_length_change, laplacian_length
 from animal4d.losses.silhouette import SilhouetteTarget, silhouette_distance
 from animal4d.losses.smoothness import rotation_smoothness, translation_smoothness
@@ -29,23 +30,38 @@ USUAL_OFFSET = 0.02
 
 
 class Objective:
-    """Losses on the training frames of a clip, for one body model and one camera track."""
+    """Losses on the frames of a clip, for one body model and one camera track.
+
+    Losses see the masks of `clip`, in which those of held-out frames have been replaced (`cues/carried_masks.py`).
+    `filmed_masks` are the true ones of all frames; only `validation_iou` looks at them.
+    """
 
     def __init__(
-        self, clip: Clip, tracks: Tracks, model: BodyModel, cameras: Cameras, split: Split, config: FitConfig
+        self,
+        clip: Clip,
+        filmed_masks: Float[Tensor, "frames height width"],
+        tracks: Tracks,
+        model: BodyModel,
+        cameras: Cameras,
+        split: Split,
+        config: FitConfig,
     ) -> None:
         device = model.device
         self.model, self.split, self.config = model, split, config
+        self.frames = torch.nonzero(clip.mask_valid).squeeze(1).to(device)
+        """Those that losses look at."""
         self.cameras = cameras.to(device)
         self.times = clip.times.to(device)
         self.frame_numbers = clip.frame_numbers.to(device)
         self.binary = (clip.masks > 0.5).to(device)
+        self.filmed = (filmed_masks > 0.5).to(device)
         self.inside = clip.inside_frame().to(device)
         self.outlines = OutlineTarget.from_masks(clip.masks, clip.inside_frame()).to(device)
         self.target = SilhouetteTarget.from_masks(clip.masks).to(device)
         # Tracks are kept in pixels of the original frames.
         self.track_points = clip.crop.from_original(tracks.points).to(device)
         self.track_visible = tracks.visible.to(device)
+        self.midline = midline_joints(model.joint_names)
         self.rings = OneRings.of(model.v_template, model.faces)
         self.differences = difference_operator(unique_edges(model.faces), model.n_vertices).to(device)
         self.laplacian = uniform_laplacian(model.faces, model.n_vertices).to(device)
@@ -76,6 +92,7 @@ class Objective:
                 + mean_square(state.offsets / USUAL_OFFSET)
             ),
             "joint_limits": lambda: joint_limits(state.joint_rotations, self.model.joint_limits).mean(),
+            "lasting_bend": lambda: lasting_bend(state.joint_rotations, self.midline),
             "pose_prior": lambda: rest_pose(state.joint_rotations).mean(),
             "smoothness": lambda: (
                 rotation_smoothness(state.joint_rotations, self.times)
@@ -133,13 +150,18 @@ class Objective:
 
     @torch.no_grad()
     def iou(self, state: AnimalState, frames: Tensor) -> Float[Tensor, "batch"]:
-        """Overlap of the model's silhouette with the mask, within the filmed frame."""
-        return overlap(self.silhouettes(state, frames) & self.inside[frames], self.binary[frames])
+        """Overlap of the model's silhouette with the mask that the fit sees, within the filmed frame."""
+        return self._overlap(state, frames, self.binary)
 
     def validation_iou(self, state: AnimalState) -> float:
-        """Mean IoU on the validation frames, on the training frames where nothing is held out."""
+        """Mean IoU with the filmed masks of the validation frames, of the training frames where nothing is held out."""
         frames = self.split.validation if len(self.split.validation) else self.split.train
-        return float(self.iou(state, frames).mean())
+        return float(self._overlap(state, frames, self.filmed).mean())
+
+    def _overlap(
+        self, state: AnimalState, frames: Tensor, masks: Bool[Tensor, "frames height width"]
+    ) -> Float[Tensor, "batch"]:
+        return overlap(self.silhouettes(state, frames) & self.inside[frames], masks[frames])
 
 
 def overlap(

@@ -19,6 +19,7 @@ from animal4d.body.model import BodyModel
 from animal4d.body.template import load_builtin_template, load_species_betas
 from animal4d.clip import Clip
 from animal4d.config import Config, FitConfig
+from animal4d.cues.carried_masks import carry_masks
 from animal4d.cues.cues import Cues
 from animal4d.errors import Animal4dError
 from animal4d.fit.gait import candidate_gaits
@@ -31,6 +32,8 @@ from animal4d.fit.trainer import FitDiverged, StepReport, Trainer
 from animal4d.fit.world import fit_cameras, put_on_ground
 from animal4d.geometry.cameras import Cameras
 
+RHYTHM_GAIN = 0.01
+"""Overlap on hidden frames that a rhythm of the legs must add: less may be chance."""
 START_SHAPES = ("dog", "dachshund", "greyhound", "cat", "horse", "cow", "camel")
 """Species whose silhouettes are tried by the view search."""
 
@@ -89,6 +92,9 @@ class _Problem:
     """What all fits of one clip share."""
 
     clip: Clip
+    """As the fit may see it: without the masks of held-out frames."""
+    filmed_masks: Float[Tensor, "frames height width"]
+    """Of all frames, to judge by."""
     cues: Cues
     model: BodyModel
     split: Split
@@ -100,17 +106,15 @@ class _Problem:
         cameras = Cameras(self.clip.intrinsics, fit_cameras(self.clip, start), self.clip.image_size)
         fit = self.config.fit
         torch.manual_seed(self.config.seed)  # of the network's first weights
-        taught = torch.zeros(len(self.clip), dtype=torch.bool)
-        taught[self.split.train] = True
         parameters = AnimalParameters(
             self.model,
             start,
             _standardized(self.cues.features.pooled),
             self.clip.times,
             cameras,
-            taught,
+            self.clip.mask_valid,
         ).to(self.device)
-        objective = Objective(self.clip, self.cues.tracks, self.model, cameras, self.split, fit)
+        objective = Objective(self.clip, self.filmed_masks, self.cues.tracks, self.model, cameras, self.split, fit)
         return Trainer(objective, parameters, fit, steps, self.config.seed)
 
 
@@ -121,12 +125,19 @@ def reconstruct(clip: Clip, config: Config | None = None, progress: FitProgress 
     """
     from animal4d.cues.cues import make_cues
 
-    reconstruction, _ = fit_clip(clip, make_cues(clip), config or Config(), progress or SilentProgress())
+    shown = without_held_out_masks(clip)
+    reconstruction, _ = fit_clip(clip, shown, make_cues(shown), config or Config(), progress or SilentProgress())
     return reconstruction
+
+
+def without_held_out_masks(clip: Clip) -> Clip:
+    """The clip as cues and fit may see it: masks of validation and test frames are carried there from the others."""
+    return carry_masks(clip, split_frames(clip.mask_valid).held_out)
 
 
 def fit_clip(
     clip: Clip,
+    shown: Clip,
     cues: Cues,
     config: Config,
     progress: FitProgress,
@@ -135,14 +146,15 @@ def fit_clip(
 ) -> tuple[Reconstruction, FitHistory]:
     """Starts, short fits, the fit; with a folder, checkpoints that `resume` goes on from.
 
-    A fit that diverges ends early in its last good state; `FitHistory.diverged` says so.
+    `shown` (`without_held_out_masks`) and the cues made of it teach; the masks of `clip` choose the best state. A fit
+    that diverges ends early in its last good state; `FitHistory.diverged` says so.
     """
     if not bool(clip.mask_valid.any()):
         raise Animal4dError(f"{clip.source}: no frame has a usable mask; see the warnings above, or try --box x,y,w,h")
     device = resolve_device(config.device)
     model = load_template(config.template).to(device)
     split = split_frames(clip.mask_valid)
-    problem = _Problem(clip, cues, model, split, config, device)
+    problem = _Problem(shown, clip.masks, cues, model, split, config, device)
     last = None if checkpoints is None else checkpoints / "last.pt"
 
     if resume and last is not None:
@@ -218,6 +230,8 @@ def _choose_gait(trainer: Trainer, fit: FitConfig, progress: FitProgress) -> Non
         overlaps.append(trainer.foretold())
         states.append(deepcopy(trainer.state()))
     best = max(range(len(gaits)), key=overlaps.__getitem__)
+    if overlaps[best] < overlaps[0] + RHYTHM_GAIN:
+        best = 0
     trainer.go_on_from(states[best])
     gait, without = gaits[best], overlaps[0]
     progress.message(

@@ -24,6 +24,11 @@ class Split:
     validation: Int[Tensor, "validation"]
     test: Int[Tensor, "test"]
 
+    @property
+    def held_out(self) -> Int[Tensor, "held_out"]:
+        """Frames whose masks nothing may learn from."""
+        return torch.cat((self.validation, self.test)).sort().values
+
     def as_lists(self) -> dict[str, list[int]]:
         return {"train": self.train.tolist(), "validation": self.validation.tolist(), "test": self.test.tolist()}
 

@@ -18,19 +18,22 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from animal4d.body.model import BodyModel
+from animal4d.body.parts import leg_joints
 from animal4d.clip import Clip
 from animal4d.errors import Animal4dError
 from animal4d.fit.view_search import (
-    MaskMoments,
+    PLACEMENTS,
     ViewBank,
     ViewGrid,
     ViewPath,
+    ViewScores,
     best_path,
     build_view_bank,
     mask_moments,
     score_views,
     view_rotation,
 )
+from animal4d.geometry.rotations import rotation_about
 
 
 @dataclass(frozen=True)
@@ -90,13 +93,13 @@ def candidate_starts(
     focal = clip.intrinsics[:, [0, 1], [0, 1]].mean(1)
     angular_size = float((moments.root_areas / focal)[valid].median())
     names = list(shapes)
-    rest = torch.eye(3).expand(model.n_joints, 3, 3)
-    bodies = [model.with_shape(shapes[name]).with_pose(rest) for name in names]
+    poses = _usual_poses(model)
+    bodies = [[model.with_shape(shapes[name]).with_pose(pose) for pose in poses] for name in names]
     bank = build_view_bank(bodies, grid, angular_size)
     scores = score_views(clip.masks, bank)
     evidence = _yaw_evidence(motion, grid)
 
-    best = best_path(scores, valid, evidence)
+    best = best_path(scores.overlap, valid, evidence)
     paths = [("best", best)]
     yaw = grid.yaws[best.yaw_index]
     rivals = {
@@ -108,9 +111,26 @@ def candidate_starts(
         near = _within(grid.yaws[None], center[:, None], math.radians(40))
         near &= ~_within(grid.yaws[None], yaw[:, None], math.radians(25))
         if bool(near.any(dim=1).all()):
-            paths.append((name, best_path(scores, valid, evidence, allowed_yaws=near)))
+            paths.append((name, best_path(scores.overlap, valid, evidence, allowed_yaws=near)))
     paths = [paths[0], *sorted(paths[1:], key=lambda item: item[1].cost)][:count]
-    return [_start_from_path(name, path, clip, bank, moments, names[path.body], shapes) for name, path in paths]
+    return [_start_from_path(name, path, clip, bank, scores, names[path.body], shapes) for name, path in paths]
+
+
+def _usual_poses(model: BodyModel) -> list[Float[Tensor, "joints 3 3"]]:
+    """Standing, striding with the tail down, and that with the neck lowered too."""
+    standing = torch.eye(3).repeat(model.n_joints, 1, 1)
+    striding = standing.clone()
+    striding[model.joint_names.index("tail_1")] = rotation_about("y", torch.tensor(-0.9))
+    for pair, side, angle in (
+        ("front", "left", -0.35),
+        ("front", "right", 0.35),
+        ("back", "left", 0.35),
+        ("back", "right", -0.35),
+    ):
+        striding[leg_joints(model.joint_names, pair, side)[0]] = rotation_about("y", torch.tensor(angle))
+    lowered = striding.clone()
+    lowered[model.joint_names.index("neck")] = rotation_about("y", torch.tensor(0.6))
+    return [standing, striding, lowered]
 
 
 def load_start(path: Path) -> tuple[Start, dict[str, Any]]:
@@ -139,7 +159,7 @@ def _start_from_path(
     path: ViewPath,
     clip: Clip,
     bank: ViewBank,
-    moments: MaskMoments,
+    scores: ViewScores,
     shape_name: str,
     shapes: dict[str, Float[Tensor, "betas"]],
 ) -> Start:
@@ -147,8 +167,10 @@ def _start_from_path(
     yaw = smooth(_unwrap(bank.grid.yaws[path.yaw_index])[:, None], seconds=0.33)[:, 0]
     elevation = smooth(bank.grid.elevations[path.elevation_index][:, None], seconds=0.33)[:, 0]
 
-    center = bank.centroids[path.body, path.elevation_index, path.yaw_index]
-    root_area = bank.root_areas[path.body, path.elevation_index, path.yaw_index]
+    view = (torch.arange(len(clip)), path.body, path.elevation_index, path.yaw_index)
+    posed_view = (path.body, scores.pose[view], path.elevation_index, path.yaw_index)
+    center, root_area = bank.centroids[posed_view], bank.root_areas[posed_view]
+    moments = mask_moments(clip.masks).placed(PLACEMENTS[scores.placement[view]])
     focal = clip.intrinsics[:, [0, 1], [0, 1]].mean(1)
     depth = focal * root_area / moments.root_areas
     pixels = moments.centroids - center * (focal / depth)[:, None]

@@ -213,8 +213,8 @@ class Trainer:
             group["lr"] = base * decay
 
     def _next_batch(self) -> Tensor:
-        """Training frames in random order without repetition until all were seen; in order of time."""
-        frames = self.objective.split.train
+        """Frames in random order without repetition until all were seen; in order of time."""
+        frames = self.objective.frames
         size = min(self.config.batch_frames, len(frames))
         if len(self._order) < size:
             self._order = torch.randperm(len(frames), generator=self.generator, device=self.generator.device).tolist()

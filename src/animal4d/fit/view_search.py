@@ -2,7 +2,8 @@
 
 A view is a yaw and an elevation: yaw 0 heads to the right of the image, 90 degrees away from the camera; elevation is
 how far the camera looks down. Masks and views are compared in a window that follows their centroid and area, so that
-place and scale drop out and are solved for afterwards in closed form.
+place and scale nearly drop out; what is left of them, as when a neck is stretched or a tail hangs down, is tried out
+(`PLACEMENTS`), and so are a few poses, since legs that walk cover other pixels than legs that stand.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ WINDOW = 48
 """Side of the window in which silhouettes are compared, in pixels."""
 WINDOW_IN_ROOT_AREAS = 3.0
 """Side of the window in units of the square root of the silhouette's area."""
+PLACEMENTS = torch.cartesian_prod(torch.tensor([0.85, 1.0, 1.18]), *(torch.linspace(-0.25, 0.25, 5),) * 2)
+"""Scale of a mask's root area, and shift of its centroid (x, y) in root areas, under which it is compared."""
 R_CAM_FROM_LEVEL = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 """A level camera at the origin of a world with x right, y forward and z up."""
 
@@ -57,13 +60,13 @@ def view_rotation(yaw: Float[Tensor, "*batch"], elevation: Float[Tensor, "*batch
 
 @dataclass(frozen=True)
 class ViewBank:
-    """Silhouettes of several bodies from every view of a grid, normalised to the window."""
+    """Silhouettes of several bodies in several poses from every view of a grid, normalised to the window."""
 
     grid: ViewGrid
-    windows: Float[Tensor, "bodies elevations yaws pixels"]
-    centroids: Float[Tensor, "bodies elevations yaws 2"]
+    windows: Float[Tensor, "bodies poses elevations yaws pixels"]
+    centroids: Float[Tensor, "bodies poses elevations yaws 2"]
     """Of the silhouette, relative to the projected body origin, at unit focal length and unit depth."""
-    root_areas: Float[Tensor, "bodies elevations yaws"]
+    root_areas: Float[Tensor, "bodies poses elevations yaws"]
     """Square root of the silhouette's area, at unit focal length and unit depth."""
 
 
@@ -73,6 +76,11 @@ class MaskMoments:
 
     centroids: Float[Tensor, "frames 2"]
     root_areas: Float[Tensor, "frames"]
+
+    def placed(self, placement: Float[Tensor, "*frames 3"]) -> MaskMoments:
+        """Moved and scaled by rows of `PLACEMENTS`."""
+        scale, shift = placement[..., 0], placement[..., 1:]
+        return MaskMoments(self.centroids + shift * self.root_areas[:, None], self.root_areas * scale)
 
 
 def mask_moments(masks: Float[Tensor, "frames height width"]) -> MaskMoments:
@@ -102,15 +110,17 @@ def normalized_windows(
     return sampled[:, 0].flatten(1)
 
 
-def build_view_bank(bodies: Sequence[PosedBody], grid: ViewGrid, angular_size: float, resolution: int = 96) -> ViewBank:
-    """Render every body (posed at the origin, in its own frame) from every view.
+def build_view_bank(
+    bodies: Sequence[Sequence[PosedBody]], grid: ViewGrid, angular_size: float, resolution: int = 96
+) -> ViewBank:
+    """Render every body in all of its poses (at the origin, in its own frame) from every view.
 
     `angular_size` is the typical square root of the mask's area over the focal length: it decides how strong
     perspective is.
     """
     rotations = grid.R_cam_from_body.flatten(0, 1)
     windows, centroids, root_areas = [], [], []
-    for body in bodies:
+    for body in (posed for poses in bodies for posed in poses):
         vertices = body.vertices
         extent = float((vertices.amax(0) - vertices.amin(0)).max())
         distance = max(0.6 * extent / angular_size, 1.2 * extent)
@@ -126,24 +136,40 @@ def build_view_bank(bodies: Sequence[PosedBody], grid: ViewGrid, angular_size: f
         to_unit = distance / focal
         centroids.append((moments.centroids - resolution / 2) * to_unit)
         root_areas.append(moments.root_areas * to_unit)
-    shape = (len(bodies), len(grid.elevations), len(grid.yaws))
-    return ViewBank(
-        grid,
-        torch.stack(windows).unflatten(1, shape[1:]),
-        torch.stack(centroids).unflatten(1, shape[1:]),
-        torch.stack(root_areas).unflatten(1, shape[1:]),
-    )
+    shape = (len(bodies), len(bodies[0]), len(grid.elevations), len(grid.yaws))
+    flat = (torch.cat(parts) for parts in (windows, centroids, root_areas))
+    return ViewBank(grid, *(tensor.unflatten(0, shape) for tensor in flat))
 
 
-def score_views(
-    masks: Float[Tensor, "frames height width"], bank: ViewBank
-) -> Float[Tensor, "frames bodies elevations yaws"]:
-    """Intersection over union of every mask with every silhouette of the bank, in the window."""
-    target = normalized_windows(masks, mask_moments(masks))
-    views = bank.windows.flatten(0, 2)
-    intersection = target @ views.T
-    union = target.sum(1, keepdim=True) + views.sum(1)[None] - intersection
-    return (intersection / union.clamp_min(1e-6)).unflatten(1, bank.windows.shape[:3])
+@dataclass(frozen=True)
+class ViewScores:
+    """How well every mask agrees with every view of every body, in the pose and placement that suit it best."""
+
+    overlap: Float[Tensor, "frames bodies elevations yaws"]
+    """Intersection over union in the window."""
+    pose: Int[Tensor, "frames bodies elevations yaws"]
+    """Index of the pose."""
+    placement: Int[Tensor, "frames bodies elevations yaws"]
+    """Row of `PLACEMENTS`."""
+
+
+def score_views(masks: Float[Tensor, "frames height width"], bank: ViewBank) -> ViewScores:
+    """Compare every mask with every silhouette of the bank."""
+    moments = mask_moments(masks)
+    views = bank.windows.flatten(0, 3)
+    view_areas = views.sum(1)
+    best = torch.full((len(masks), len(views)), -1.0)
+    placement = torch.zeros_like(best, dtype=torch.long)
+    for row, values in enumerate(PLACEMENTS):
+        target = normalized_windows(masks, moments.placed(values.expand(len(masks), 3)))
+        intersection = target @ views.T
+        overlap = intersection / (target.sum(1, keepdim=True) + view_areas - intersection).clamp_min(1e-6)
+        better = overlap > best
+        best = torch.where(better, overlap, best)
+        placement[better] = row
+    best, placement = (tensor.unflatten(1, bank.windows.shape[:4]) for tensor in (best, placement))
+    overlap, pose = best.max(2)
+    return ViewScores(overlap, pose, placement.gather(2, pose[:, :, None])[:, :, 0])
 
 
 @dataclass(frozen=True)

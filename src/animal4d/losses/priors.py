@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -24,6 +26,16 @@ def joint_limits(
     below = (limits[1:, :, 0] - vectors).clamp_min(0)
     above = (vectors - limits[1:, :, 1]).clamp_min(0)
     return (below + above).square().sum((1, 2))
+
+
+def lasting_bend(joint_rotations: Float[Tensor, "frames joints 3 3"], midline: Sequence[int]) -> Float[Tensor, ""]:
+    """Squared radians by which the joints of the midline are bent sideways or twisted on the mean of all frames.
+
+    An animal looks aside and wags, but over a clip it is straight. A model that is not has been turned the wrong way by
+    as much as its neck is bent back.
+    """
+    vectors = axis_angle_from_matrix(joint_rotations[:, midline])
+    return vectors[..., (0, 2)].mean(0).square().sum()
 
 
 def rest_pose(joint_rotations: Float[Tensor, "frames joints 3 3"]) -> Float[Tensor, "frames"]:
