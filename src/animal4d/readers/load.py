@@ -1,4 +1,4 @@
-"""`load_clip`: from a video or a folder of frames to a `Clip`.
+"""`load_clip`: from a video, a folder of frames, COP3D or the external data tree to a `Clip`.
 
 Nothing here holds more than a few original frames. The masks are read twice: once to find the window that follows the
 animal, and once, beside the frames, to be cut out with it.
@@ -15,17 +15,17 @@ import torch
 from animal4d.clip import Clip, Crop
 from animal4d.errors import Animal4dError
 from animal4d.files.paths import IMAGE_SUFFIXES
+from animal4d.readers.address import SequenceAddress, parse_address
 from animal4d.readers.cameras import guess_intrinsics, read_cameras
-from animal4d.readers.crop import Box, crop_track, cut_image, cut_mask, mask_box
+from animal4d.readers.cop3d import FrameChoice, read_cop3d
+from animal4d.readers.crop import Box, crop_track, cut_image, cut_mask
+from animal4d.readers.external import read_external
 from animal4d.readers.folder import FolderSource
 from animal4d.readers.grabcut import grabcut_masks
 from animal4d.readers.masks import MaskSource, open_masks
-from animal4d.readers.source import FrameSource, Progress, Selection, numbers_in_words
+from animal4d.readers.source import FrameSource, Progress, Selection
+from animal4d.readers.usable_masks import measure_masks
 from animal4d.readers.video import VideoSource
-
-_LEAST_PIXELS = 16
-"""Masks with fewer pixels are called empty."""
-_FULL_FRAME = 0.995
 
 
 def load_clip(
@@ -48,7 +48,8 @@ def load_clip(
 
     Args:
         source: A video (anything FFmpeg reads), a folder of frames, or one picture. A folder with the folders `frames`
-            and `masks` in it is taken with its masks.
+            and `masks` in it is taken with its masks. Or a sequence of COP3D, `cop3d:<root>:<sequence>`, or of the
+            external data tree, `external:<root>:<sequence>`: these bring masks and cameras.
         masks: A folder of masks (same names as the frames, or as many) or a video of masks.
         cameras: A `cameras.json` as runs hold it: OpenCV cameras in pixels of the original frames.
         box: x, y, width, height of the animal in the first frame that is read, in pixels: starts GrabCut where there
@@ -56,7 +57,8 @@ def load_clip(
         fov: Field of view in degrees along the longer side, where there are no cameras.
         fps: Rate of a folder of frames. Videos bring their own times.
         start, stop, stride, max_frames: The frames to read: numbers start, start + stride, ... before stop, at most
-            max_frames of them.
+            max_frames of them. Of a COP3D sequence they count places in its list of frames, whose numbers may have
+            gaps.
         working_size: Side of the square working images in pixels.
         name: Name of the clip; that of the file or folder by default.
         progress: Called as `progress(what, done, of)`.
@@ -66,13 +68,18 @@ def load_clip(
     """
     if working_size < 16:
         raise Animal4dError(f"the working size must be at least 16 pixels, got {working_size}")
+    address = parse_address(source)
+    if address is not None:
+        choice = FrameChoice(start, stop, stride, max_frames)
+        unused = [option for option, value in (("--masks", masks), ("--cameras", cameras), ("--box", box)) if value]
+        return _load_sequence(address, choice, unused, fov, fps, working_size, name, progress)
     path = Path(source)
     path, masks_path = _frames_and_masks(path, None if masks is None else Path(masks))
     frames = _open_source(path, fps)
     selection = frames.select(start, stop, stride, max_frames)
     mask_source, notes = _open_mask_source(frames, selection, masks_path, box, progress)
 
-    boxes = _measure_masks(mask_source, selection, notes, progress)
+    boxes = measure_masks(mask_source, selection.numbers, notes, progress)
     crop = crop_track(boxes, frames.size, working_size, selection.fps)
     images, working_masks = _cut(frames, mask_source, selection, boxes, crop, working_size, progress)
 
@@ -100,6 +107,42 @@ def load_clip(
         mask_source=mask_source.description,
         source=str(source),
         warnings=(*frames.warnings, *mask_source.warnings, *notes),
+    )
+
+
+def _load_sequence(
+    address: SequenceAddress,
+    choice: FrameChoice,
+    unused: list[str],
+    fov: float | None,
+    fps: float | None,
+    working_size: int,
+    name: str | None,
+    progress: Progress | None,
+) -> Clip:
+    if unused:
+        raise Animal4dError(f"{unused[0]} is for videos and folders: {address} brings its own masks and cameras")
+    if address.layout == "external":
+        clip, _ = read_external(
+            address.root,
+            address.sequence,
+            choice,
+            fov=fov,
+            fps=fps,
+            working_size=working_size,
+            name=name,
+            progress=progress,
+        )
+        return clip
+    return read_cop3d(
+        address.root,
+        address.sequence,
+        choice,
+        fov=fov,
+        fps=fps,
+        working_size=working_size,
+        name=name,
+        progress=progress,
     )
 
 
@@ -133,33 +176,6 @@ def _open_mask_source(
         f"{frames.path} comes without masks: give them by --masks, or the animal's place in the first frame by "
         "--box x,y,width,height"
     )
-
-
-def _measure_masks(
-    masks: MaskSource, selection: Selection, notes: list[str], progress: Progress | None
-) -> list[Box | None]:
-    """The animal's box in every frame; None, with a note, where the mask cannot be used."""
-    boxes: list[Box | None] = []
-    absent: list[int] = []
-    empty: list[int] = []
-    full: list[int] = []
-    for index, (number, mask) in enumerate(zip(selection.numbers, masks.read(), strict=True)):
-        kind = None if mask is not None else absent
-        if mask is not None:
-            covered = np.count_nonzero(mask > 0.5)
-            kind = empty if covered < _LEAST_PIXELS else full if covered > _FULL_FRAME * mask.size else None
-        if kind is not None:
-            kind.append(number)
-        boxes.append(mask_box(mask) if mask is not None and kind is None else None)
-        if progress is not None:
-            progress("reading masks", index + 1, len(selection))
-    if not any(boxes):
-        reason = "are missing" if absent else "fill the frame" if full and not empty else "are empty"
-        raise Animal4dError(f"no frame has a usable mask ({masks.description}): all masks {reason}")
-    for kind, what in ((absent, "is missing"), (empty, "is empty"), (full, "fills the frame")):
-        if kind:
-            notes.append(f"the mask {what} in {numbers_in_words(kind)}: no silhouette is used there")
-    return boxes
 
 
 def _cut(

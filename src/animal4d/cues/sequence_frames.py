@@ -1,0 +1,28 @@
+"""Files made for a whole sequence, and the frames of a clip that was cut from it.
+
+The frames of such a file are PLACES in the sequence's list of frames; a clip knows the NUMBERS of its frames. Where
+frame numbers have gaps the two differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from animal4d.clip import Clip
+from animal4d.errors import Animal4dError
+
+
+def places_in_sequence(clip: Clip, sequence_frames: Sequence[int]) -> Int[Tensor, "frames"]:
+    """The place of each frame of the clip in the sequence. Raises Animal4dError where one is not of the sequence."""
+    place_of = {number: place for place, number in enumerate(sequence_frames)}
+    for number in clip.frame_numbers.tolist():
+        if number not in place_of:
+            raise Animal4dError(
+                f"frame {number} of {clip.source or clip.name} is not one of the {len(place_of)} frames of the "
+                "sequence that the precomputed cues belong to: read the clip from that sequence"
+            )
+    return torch.tensor([place_of[number] for number in clip.frame_numbers.tolist()])
