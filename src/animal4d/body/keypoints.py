@@ -6,6 +6,11 @@ y > 0.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from animal4d.body.joint_names import JOINT_NAMES
+from animal4d.body.model import KEYPOINT_ORDER
+
 BACK, BELLY = 37, 1808
 """Vertices at mid-body on the plane of symmetry; the midpoint of the two is the body's origin."""
 
@@ -51,7 +56,20 @@ KEYPOINT_NAMES: tuple[str, ...] = (
     "withers",
     "throat",
 )
-"""What the 24 keypoints of `PosedBody.keypoints` are, in order."""
+"""What the 24 keypoints of `PosedBody.keypoints` are, in order, where joints are called as in `JOINT_NAMES`."""
+
+
+def keypoint_names(joint_names: Sequence[str]) -> tuple[str, ...]:
+    """What the 24 keypoints of a model are: those that are joints lie on the side that their joint is named after."""
+    swapped = {"left": "right", "right": "left"}
+
+    def name(index: int, usual: str) -> str:
+        if index >= len(JOINT_NAMES) or joint_names[index] == JOINT_NAMES[index]:
+            return usual
+        return "_".join(swapped.get(word, word) for word in usual.split("_"))
+
+    return tuple(name(index, usual) for index, usual in zip(KEYPOINT_ORDER, KEYPOINT_NAMES, strict=True))
+
 
 VERTEX_GROUPS: dict[str, tuple[int, ...]] = {
     "left_eye": (1068, 1080, 1029, 1226, 645),

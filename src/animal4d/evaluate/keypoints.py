@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from animal4d.body.keypoints import KEYPOINT_NAMES
+from animal4d.body.keypoints import keypoint_names
 from animal4d.body.model import BodyModel
 from animal4d.clip import Clip
 from animal4d.errors import Animal4dError
@@ -88,7 +88,8 @@ def predicted_points(
     """Where the fitted body has these points, in pixels of the original frames."""
     posed = reconstruction.posed(model)
     known = {name: posed.joints[:, joint] for joint, name in enumerate(model.joint_names)}
-    known |= {name: posed.keypoints[:, index] for index, name in enumerate(KEYPOINT_NAMES)}
+    keypoints = posed.keypoints
+    known |= {name: keypoints[:, index] for index, name in enumerate(keypoint_names(model.joint_names))}
     points = torch.stack([known[BODY_POINTS[name]] for name in names], dim=1)
     return reconstruction.crop.to_original(reconstruction.cameras.project(points))
 
