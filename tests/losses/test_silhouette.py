@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from tests.geometry.shapes import icosphere, pinhole
 
+from animal4d.geometry.mesh import sample_surface
+from animal4d.geometry.rasterize import rasterize, visible_faces
 from animal4d.losses.silhouette import (
     HIDDEN_WEIGHT,
     SilhouetteTarget,
     silhouette_chamfer,
     silhouette_distance,
+    surface_weights,
     visibility_weights,
 )
 
@@ -96,6 +101,34 @@ def test_nothing_visible_is_as_good_as_everything_visible(loss, target, points):
 
 def test_visibility_weights():
     assert visibility_weights(torch.tensor([[True, False]])).tolist() == [[1.0, pytest.approx(HIDDEN_WEIGHT)]]
+
+
+@pytest.mark.golden
+def test_golden_chamfer(golden_dir):
+    golden = np.load(golden_dir / "chamfer.npz")
+    tensors = {key: torch.from_numpy(golden[key]) for key in golden.files}
+    points = tensors["points"].requires_grad_()
+    # An image of two by two pixels, in which a pixel is the unit of NDC.
+    target = SilhouetteTarget(tensors["target"], tensors["target_length"], torch.zeros(2, 2, 2))
+    loss = silhouette_chamfer(points, target, tensors["weights"])
+    loss.sum().backward()
+    torch.testing.assert_close(loss.detach(), tensors["loss"], rtol=1e-4, atol=0)
+    torch.testing.assert_close(points.grad, tensors["gradient"], rtol=1e-4, atol=1e-8)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_points_on_faces_that_are_not_seen_count_little(own):
+    # Faces of some thirty pixels, so that every one turned to the camera shows.
+    vertices, faces = icosphere(1)
+    in_camera = torch.stack((vertices, vertices.flip(1))) + torch.tensor([0.0, 0.0, 4.0])
+    face_visible = visible_faces(rasterize(in_camera, faces, pinhole(80.0, 64, 2), (64, 64)), len(faces))
+    samples = sample_surface(in_camera if own else vertices, faces, 500, torch.Generator().manual_seed(0))
+    weights = surface_weights(samples, face_visible)
+    assert weights.shape == (2, 500)
+    depth = samples.on(in_camera, faces)[..., 2]
+    # The rim of the sphere is at a depth of 3.75, and a face reaches 0.3 to both sides.
+    assert (weights[depth < 3.4] == 1).all()
+    assert (weights[depth > 4.1] < 0.1).all()
 
 
 def test_drawn_pixels_come_from_the_mask(target):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from animal4d.geometry.rotations import rotation_about
-from animal4d.losses.smoothness import accelerations, rotation_smoothness, translation_smoothness
+from animal4d.losses.smoothness import accelerations, rotation_smoothness, total_variation, translation_smoothness
 
 TIMES = torch.tensor([0.0, 0.1, 0.15, 0.4, 0.5])
 
@@ -38,6 +38,28 @@ def test_rotation_smoothness_is_the_squared_angular_acceleration():
     torch.testing.assert_close(weighted, 3 * loss)
 
 
+def test_total_variation_is_the_way_up_and_down():
+    values = torch.tensor([[0.0, 5.0], [2.0, 5.0], [-1.0, 4.0], [-1.0, 4.0]])
+    assert total_variation(values).tolist() == [0, 2, 4, 0]
+    assert total_variation(values[:, 0]).tolist() == [0, 2, 3, 0]
+    assert total_variation(values[:, :, None, None]).tolist() == [0, 2, 4, 0]
+
+
+def test_total_variation_of_a_rise_does_not_depend_on_the_sampling():
+    values = torch.rand(30, generator=torch.Generator().manual_seed(0), dtype=torch.float64).sort().values
+    for frames in (values, values[::29], values[[0, 3, 29]]):
+        assert float(total_variation(frames).sum()) == pytest.approx(float(values[-1] - values[0]))
+
+
+@pytest.mark.parametrize("frames", [0, 1])
+def test_one_frame_does_not_vary(frames):
+    values = torch.rand(frames, 2, 3, 3, requires_grad=True)
+    loss = total_variation(values)
+    loss.sum().backward()
+    assert loss.shape == (frames,)
+    assert (loss == 0).all()
+
+
 @pytest.mark.parametrize("frames", [0, 1, 2])
 def test_short_clips_have_no_acceleration(frames):
     translation = torch.rand(frames, 3, requires_grad=True)
@@ -55,3 +77,4 @@ def test_smoothness_passes_gradcheck():
     times = TIMES.double()
     assert torch.autograd.gradcheck(lambda x: translation_smoothness(x, times), translation)
     assert torch.autograd.gradcheck(lambda x: rotation_smoothness(x, times), rotations)
+    assert torch.autograd.gradcheck(total_variation, rotations)

@@ -12,9 +12,12 @@ from animal4d.losses.tracks import (
     HUBER_WIDTH,
     anchor_tracks,
     anchored_tracks,
+    drawn_tracks,
     nearest_vertex_tracks,
     neighbour_pairs,
+    pairs_with_frame_before,
     pseudo_huber,
+    published_tracks,
 )
 
 SIZE = (64, 64)
@@ -52,6 +55,17 @@ class Scene:
             self.tracks,
             self.visible if visible is None else visible,
             self.pairs,
+        )
+
+    def published(self, projected=None, vertex_visible=None, visible=None, vertex_weights=None) -> torch.Tensor:
+        return published_tracks(
+            self.projected if projected is None else projected,
+            self.vertex_visible if vertex_visible is None else vertex_visible,
+            SIZE,
+            self.tracks,
+            self.visible if visible is None else visible,
+            pairs_with_frame_before(torch.arange(len(self.tracks))),
+            vertex_weights,
         )
 
 
@@ -165,3 +179,89 @@ def test_weights_multiply(scene):
 def test_pseudo_huber_is_square_near_and_linear_far():
     assert pseudo_huber(torch.tensor(1e-4**2), HUBER_WIDTH) == pytest.approx(0.5e-8, rel=0.05)
     assert pseudo_huber(torch.tensor(1.0), HUBER_WIDTH) == pytest.approx(HUBER_WIDTH, rel=0.02)
+
+
+def test_published_pairs_go_back_in_time_only_and_never_around():
+    pairs = pairs_with_frame_before(torch.tensor([12, 0, 4, 3, 100]), max_gap=10)
+    ends = zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)
+    assert dict(zip(ends, pairs.weights.tolist(), strict=True)) == {
+        (3, 1): pytest.approx(1 / 3),
+        (2, 3): 1,
+        (0, 2): 1 / 8,
+    }
+    assert len(pairs_with_frame_before(torch.tensor([7])).first) == 0
+
+
+def slow_published(scene: Scene, visible: torch.Tensor, weights: torch.Tensor) -> list[float]:
+    """All pairs, in words: for every track of frame t its vertex, and where that is in frame t - 1."""
+    frames = len(scene.tracks)
+    losses = [0.0] * frames
+    for frame in range(1, frames):
+        candidates = scene.vertex_visible[frame].nonzero().squeeze(1)
+        for track in range(scene.tracks.shape[1]):
+            if not (visible[frame, track] and visible[frame - 1, track]):
+                continue
+            place = scene.tracks[frame, track]
+            vertex = candidates[(scene.projected[frame, candidates] - place).norm(dim=-1).argmin()]
+            miss = (scene.projected[frame - 1, vertex] - scene.tracks[frame - 1, track]).norm() / 64
+            losses[frame - 1] += float(weights[vertex] * miss)
+    return losses
+
+
+def test_published_tracks_against_all_pairs(scene):
+    generator = torch.Generator().manual_seed(0)
+    scene.tracks = scene.tracks + 3 * torch.randn(scene.tracks.shape, generator=generator)
+    visible = torch.rand(scene.tracks.shape[:2], generator=generator) > 0.3
+    weights = torch.where(torch.rand(scene.projected.shape[1], generator=generator) > 0.5, 50.0, 1.0)
+    loss = scene.published(visible=visible, vertex_weights=weights)
+    assert loss.tolist() == pytest.approx(slow_published(scene, visible, weights), rel=1e-5)
+    # The last frame is before none: nothing wraps around.
+    assert loss[-1] == 0
+
+
+def test_published_tracks_cost_nothing_where_the_motion_is_right(scene):
+    assert scene.published().max() < 1e-3
+    # The sum over the tracks of how far the mesh lags behind: a shift of 6.4 pixels is a tenth of the image.
+    shift = torch.zeros(4, 1, 2)
+    shift[1] = torch.tensor([6.4, 0.0])
+    tracks = scene.tracks.shape[1]
+    scene.vertex_visible = torch.ones_like(scene.vertex_visible)
+    moved = scene.published(scene.projected + shift)
+    assert float(moved[1]) == pytest.approx(0.1 * tracks, rel=1e-3)
+
+
+def test_published_tracks_without_evidence(scene):
+    projected = scene.projected.clone().requires_grad_()
+    loss = scene.published(projected, torch.zeros_like(scene.vertex_visible)) + scene.published(
+        projected, visible=torch.zeros_like(scene.visible)
+    )
+    loss.sum().backward()
+    assert (loss == 0).all()
+    assert projected.grad is not None
+    assert (projected.grad == 0).all()
+    assert (Scene(1).published() == 0).all()
+
+
+def test_published_tracks_by_finite_differences(scene):
+    """The vertex of a track is chosen once; moving it a little changes no choice."""
+    scene.tracks = scene.tracks.double() + torch.tensor([0.7, 0.4])
+    generator = torch.Generator().manual_seed(0)
+    projected = scene.projected.double()
+    direction = torch.randn(projected.shape, dtype=torch.float64, generator=generator)
+    variable = projected.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(scene.published(variable).sum(), variable)
+    step = 1e-6 * direction
+    numeric = (scene.published(projected + step) - scene.published(projected - step)).sum() / 2e-6
+    torch.testing.assert_close((gradient * direction).sum(), numeric, rtol=1e-4, atol=1e-9)
+
+
+def test_drawn_tracks_can_be_compared():
+    visible = torch.zeros(3, 100, dtype=torch.bool)
+    visible[[0, 2], 10:20] = True
+    visible[[1, 2], 30:90] = True
+    pairs = pairs_with_frame_before(torch.arange(3))
+    drawn = drawn_tracks(visible, pairs, 50, torch.Generator().manual_seed(0))
+    assert len(drawn.unique()) == 50
+    assert set(drawn.tolist()) <= set(range(30, 90))
+    assert len(drawn_tracks(visible, pairs, 80)) == 60
+    assert len(drawn_tracks(torch.zeros_like(visible), pairs)) == 0

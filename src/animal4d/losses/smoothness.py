@@ -1,7 +1,7 @@
-"""Motion is smooth: accelerations, from second differences over the true times of the frames.
+"""Motion is smooth: accelerations, from second differences over the true times of the frames, and total variation.
 
-Each loss belongs to the middle one of three frames; the first and the last frame get zero, and so does every frame of a
-clip shorter than three.
+A loss on accelerations belongs to the middle one of three frames; the first and the last frame get zero, and so does
+every frame of a clip shorter than three.
 """
 
 from __future__ import annotations
@@ -48,6 +48,13 @@ def rotation_smoothness(
     if joint_weights is not None:
         per_joint = per_joint * joint_weights
     return _middle_frames(per_joint.sum(1))
+
+
+def total_variation(values: Float[Tensor, "frames *rest"]) -> Float[Tensor, "frames"]:
+    """Sum of the absolute changes since the frame before, whatever the time between: over a clip it adds up to the way
+    that the values go up and down. Zero in the first frame. Frames must be in order of time."""
+    values = values[:, None].flatten(1)
+    return torch.cat((values[:1].sum(1) * 0, values.diff(dim=0).abs().sum(1)))
 
 
 def _middle_frames(values: Float[Tensor, "frames-2"]) -> Float[Tensor, "frames"]:

@@ -17,6 +17,7 @@ from animal4d.geometry.cameras import project
 from animal4d.geometry.mesh import SurfacePoints
 from animal4d.geometry.nearest import nearest_2d
 from animal4d.geometry.rasterize import Fragments
+from animal4d.losses.image_distance import image_distances, vertices_at
 
 HUBER_WIDTH = 0.01
 """Residual (fraction of the image) up to which the cost grows like a square; beyond, like the residual."""
@@ -39,12 +40,18 @@ def neighbour_pairs(frame_numbers: Int[Tensor, "frames"], max_gap: int = 10) -> 
 
     Pairs more than `max_gap` frames apart, and repeated frames, are left out.
     """
+    back = pairs_with_frame_before(frame_numbers, max_gap)
+    return FramePairs(
+        torch.cat((back.second, back.first)), torch.cat((back.first, back.second)), back.weights.repeat(2)
+    )
+
+
+def pairs_with_frame_before(frame_numbers: Int[Tensor, "frames"], max_gap: int = 10) -> FramePairs:
+    """Each frame of the batch (the first of a pair) with the one before it in time only (the second)."""
     order = frame_numbers.argsort()
     gaps = frame_numbers[order].diff()
     near = (gaps > 0) & (gaps <= max_gap)
-    earlier, later = order[:-1][near], order[1:][near]
-    weights = 1.0 / gaps[near]
-    return FramePairs(torch.cat((earlier, later)), torch.cat((later, earlier)), weights.repeat(2))
+    return FramePairs(order[1:][near], order[:-1][near], 1.0 / gaps[near])
 
 
 @dataclass(frozen=True)
@@ -108,15 +115,67 @@ def nearest_vertex_tracks(
     pairs: FramePairs,
     vertex_weights: Float[Tensor, "vertices"] | None = None,
 ) -> Float[Tensor, "frames"]:
-    """The published way: the visible vertex nearest to a track stands for it in the neighbouring frame."""
-    seen_first = vertex_visible.long().argsort(dim=1, descending=True, stable=True)
-    candidates = projected.detach().gather(1, seen_first[..., None].expand(-1, -1, 2))
-    nearest = nearest_2d(tracks, candidates, target_lengths=vertex_visible.sum(1))
-    vertex = seen_first.gather(1, nearest.clamp_min(0))[pairs.first]
-    places = projected[pairs.second].gather(1, vertex[..., None].expand(-1, -1, 2))
+    """The visible vertex nearest to a track stands for it in the neighbouring frame: the published idea
+    (`published_tracks`) with our cost and our mean."""
+    nearest = _nearest_visible_vertex(projected, vertex_visible, tracks)
+    vertex = nearest.clamp_min(0)[pairs.first]
+    places = vertices_at(projected[pairs.second], vertex)
     usable = (nearest >= 0)[pairs.first] & visible[pairs.first] & visible[pairs.second]
     weights = None if vertex_weights is None else vertex_weights[vertex]
     return _mean_cost(places, tracks[pairs.second], usable, weights, pairs, len(tracks), image_size)
+
+
+def drawn_tracks(
+    visible: Bool[Tensor, "frames tracks"],
+    pairs: FramePairs,
+    n_tracks: int = 50,
+    generator: torch.Generator | None = None,
+) -> Int[Tensor, "chosen"]:
+    """Indices of at most `n_tracks` random tracks among those that are visible in both frames of some pair."""
+    comparable = (visible[pairs.first] & visible[pairs.second]).any(0).nonzero().squeeze(1)
+    device = visible.device if generator is None else generator.device
+    order = torch.randperm(len(comparable), generator=generator, device=device)
+    return comparable[order[:n_tracks].to(visible.device)]
+
+
+def published_tracks(
+    projected: Float[Tensor, "frames vertices 2"],
+    vertex_visible: Bool[Tensor, "frames vertices"],
+    image_size: tuple[int, int],
+    tracks: Float[Tensor, "frames tracks 2"],
+    visible: Bool[Tensor, "frames tracks"],
+    pairs: FramePairs,
+    vertex_weights: Float[Tensor, "vertices"] | None = None,
+) -> Float[Tensor, "frames"]:
+    """4D-Animal's temporal loss (arXiv 2507.10437): the visible vertex that projects nearest to a track in one frame
+    must project to the track's place in the frame before it.
+
+    `tracks` are 50 at random (`drawn_tracks`), `pairs` those of `pairs_with_frame_before`; vertices of the head weigh
+    50 (`parts.head_weights`). It differs from `nearest_vertex_tracks` and `anchored_tracks` in that the distance itself
+    is the cost, in fractions of the image's longer side, SUMMED over the tracks like the part keypoints, and that only
+    the way back in time is compared. The published one also pairs the first frame of a batch with the last, and all
+    pairs count alike: a fault that this does not copy.
+    """
+    nearest = _nearest_visible_vertex(projected, vertex_visible, tracks)
+    vertex = nearest.clamp_min(0)[pairs.first]
+    usable = (nearest >= 0)[pairs.first] & visible[pairs.first] & visible[pairs.second]
+    places = vertices_at(projected[pairs.second], vertex)
+    cost = image_distances(places, tracks[pairs.second], usable, image_size) * pairs.weights[:, None]
+    if vertex_weights is not None:
+        cost = cost * vertex_weights[vertex]
+    return projected.new_zeros(len(tracks)).index_add(0, pairs.second, cost.sum(1).to(projected.dtype))
+
+
+def _nearest_visible_vertex(
+    projected: Float[Tensor, "frames vertices 2"],
+    vertex_visible: Bool[Tensor, "frames vertices"],
+    tracks: Float[Tensor, "frames tracks 2"],
+) -> Int[Tensor, "frames tracks"]:
+    """Index of the visible vertex that projects nearest to each track, -1 in frames where no vertex is visible."""
+    seen_first = vertex_visible.long().argsort(dim=1, descending=True, stable=True)
+    candidates = vertices_at(projected.detach(), seen_first)
+    nearest = nearest_2d(tracks, candidates, target_lengths=vertex_visible.sum(1))
+    return torch.where(nearest >= 0, seen_first.gather(1, nearest.clamp_min(0)), -1)
 
 
 def _mean_cost(
