@@ -144,7 +144,7 @@ def trainer_steps() -> None:
         weights = LossWeights(**{f.name: getattr(default, f.name) if f.name in names else off for f in fields(default)})
         config = replace(FitConfig(), weights=weights, batch_frames=FRAMES)
         parameters = AnimalParameters(model, start, cues.features.pooled, clip.times, cameras, clip.mask_valid)
-        objective = Objective(clip, clip.masks, cues.tracks, model, cameras, split, config)
+        objective = Objective(clip, clip.masks, cues, model, cameras, split, config)
         trainer = Trainer(objective, parameters, config, 1000, seed=0)
         trainer.take_up(None)
         trainer.step = 400  # past the schedules' beginnings, so that every loss takes part

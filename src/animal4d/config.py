@@ -6,7 +6,7 @@ number of steps can change without touching it.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
@@ -52,6 +52,18 @@ class LossWeights:
     """Distance between the outlines of mesh and mask, once the chamfer has brought them together."""
     tracks: Schedule = field(default_factory=lambda: Schedule((0.15,), (100.0, 300.0)))
     """Points that move together in the video stay on their place of the surface."""
+    part_chamfer: Schedule = field(default_factory=lambda: constant(1.0))
+    """Two-sided chamfer between the vertices of a part and its mask, where part masks were given."""
+    part_keypoints: Schedule = field(default_factory=lambda: constant(0.0))
+    """Pixels of a part against random vertices of it: pulls from afar, shrinks when near; a start does better."""
+    surface: Schedule = field(default_factory=lambda: Schedule((0.3,), (5.0, 2.0)))
+    """Pixels against the vertices that they show, where a surface map was given; in fractions of the image."""
+    published_tracks: Schedule = field(default_factory=lambda: constant(0.0))
+    """The published form of `tracks`: nearest visible vertices, summed over 50 tracks."""
+    sparse_keypoints: Schedule = field(default_factory=lambda: constant(0.0))
+    """The 24 keypoints of a detector, where they were given; in fractions of the image."""
+    total_variation: Schedule = field(default_factory=lambda: constant(0.0))
+    """Sum of absolute changes of the pose from frame to frame."""
     arap: Schedule = field(default_factory=lambda: constant(0.2))
     """As-rigid-as-possible energy of the vertex offsets."""
     edge_length: Schedule = field(default_factory=lambda: constant(0.0002))
@@ -86,6 +98,19 @@ class FitConfig:
     """Points sampled on the mesh by area, per frame and step."""
     mask_samples: int = 2000
     """Pixels sampled from every mask, per step."""
+    part_samples: int = 500
+    """Pixels sampled from every part's mask, per step."""
+    hidden_count_less: bool = False
+    """Whether surface samples that are not seen count 0.05 in the silhouette loss, as published."""
+    teach_held_out: bool = True
+    """Whether losses look at held-out frames, through masks carried from others; their own masks are never seen."""
+    pooling: Literal["parts", "mean"] = "parts"
+    """What the network sees of a frame: the mean of its patch features (published), or with it their means over parts
+    of the animal's box, which keep where a feature comes from."""
+    frame_residuals: bool = True
+    """Whether single frames may deviate from what the network says of them; the published method lets none."""
+    rate_decay: float = 0.1
+    """Share of the learning rates that is left at the end of a cosine decay; 1 keeps them as they are."""
     learning_rate_pose: float = 0.01
     """Of the per-frame pose residuals."""
     learning_rate_cycle: float = 0.02
@@ -120,19 +145,32 @@ class FitConfig:
     weights: LossWeights = field(default_factory=LossWeights)
 
 
+Cue = Literal["silhouette", "parts", "surface", "tracks", "features", "keypoints"]
+"""What can be left out to see what it is worth."""
+
+
 @dataclass(frozen=True)
 class Config:
     """A run: resolved, saved with it, and enough to repeat it."""
 
     template: str = "builtin"
-    """Body model: "builtin"."""
+    """Body model: "builtin", or the path of a SMAL pickle (with its symmetry_inds.json, if it has one, beside it)."""
     seed: int = 0
     """Of everything random."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where tensors live; "auto" takes CUDA where there is one."""
     working_size: int = 256
     """Side of the square working images in pixels."""
+    without: tuple[Cue, ...] = ()
+    """Cues that are left out. Without silhouettes the masks still start the fit."""
     fit: FitConfig = field(default_factory=FitConfig)
+
+    @property
+    def fit_of_cues(self) -> FitConfig:
+        """How the animal is fitted with the cues that are left."""
+        if "silhouette" not in self.without:
+            return self.fit
+        return replace(self.fit, weights=replace(self.fit.weights, silhouette=constant(0.0), outline=constant(0.0)))
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -148,8 +186,11 @@ def to_dict(config: Any) -> dict[str, Any]:
     return plain(asdict(config))
 
 
-def from_dict(kind: type, data: dict[str, Any], where: str = "config") -> Any:
-    """Inverse of `to_dict`. Raises Animal4dError naming the first key that is unknown or of the wrong type."""
+def from_dict(kind: type, data: dict[str, Any], where: str = "config", base: Any = None) -> Any:
+    """Inverse of `to_dict`; what `data` does not name is as in `base`, or else the default.
+
+    Raises Animal4dError naming the first key that is unknown or of the wrong type.
+    """
     hints = get_type_hints(kind)
     known = {f.name for f in fields(kind)}
     values: dict[str, Any] = {}
@@ -160,17 +201,17 @@ def from_dict(kind: type, data: dict[str, Any], where: str = "config") -> Any:
         if is_dataclass(hint) and isinstance(hint, type):
             if not isinstance(value, dict):
                 raise Animal4dError(f"{where}.{key} must be a mapping, got {value!r}")
-            values[key] = from_dict(hint, value, f"{where}.{key}")
+            values[key] = from_dict(hint, value, f"{where}.{key}", None if base is None else getattr(base, key))
         elif isinstance(value, list):
             values[key] = tuple(value)
         elif hint in (int, float) and (isinstance(value, bool) or not isinstance(value, (int, float))):
             raise Animal4dError(f"{where}.{key} must be a number, got {value!r}")
         else:
             values[key] = value
-    return kind(**values)
+    return kind(**values) if base is None else replace(base, **values)
 
 
-def load_config(path: Path) -> Config:
+def load_config(path: Path, base: Config | None = None) -> Config:
     """Config from a YAML file: a whole `config.yaml` of a run, or only the keys that differ from the defaults."""
     try:
         data = yaml.safe_load(path.read_text())
@@ -179,4 +220,4 @@ def load_config(path: Path) -> Config:
         raise Animal4dError(f"{path}: cannot be read as YAML ({reason})") from error
     if not isinstance(data, dict):
         raise Animal4dError(f"{path}: expected a mapping of settings, see a run's config.yaml")
-    return from_dict(Config, data.get("config", data), str(path))
+    return from_dict(Config, data.get("config", data), str(path), base)

@@ -14,6 +14,7 @@ from animal4d import __version__
 from animal4d.config import Config, from_dict, to_dict
 from animal4d.errors import Animal4dError
 from animal4d.files.atomic import write_text
+from animal4d.readers.address import parse_address
 
 _FILES = (
     "metrics.json",  # first: without it the folder no longer counts as finished
@@ -57,7 +58,7 @@ class RunRequest:
     def to_record(self) -> dict[str, Any]:
         """Plain values with absolute paths, so that a run can be resumed from anywhere."""
         plain = {name: value for name, value in asdict(self).items() if name not in _ABOUT_THIS_CALL}
-        return {name: str(value.resolve()) if isinstance(value, Path) else value for name, value in plain.items()}
+        return {name: _absolute(value) if isinstance(value, Path) else value for name, value in plain.items()}
 
     @staticmethod
     def from_record(values: dict[str, Any], out: Path) -> RunRequest:
@@ -67,6 +68,12 @@ class RunRequest:
             name: Path(value) if name in paths and value is not None else value for name, value in values.items()
         }
         return RunRequest(out=out, **plain)
+
+
+def _absolute(path: Path) -> str:
+    """Of a file or folder, or of the root of a sequence's address."""
+    address = parse_address(path)
+    return str(path.resolve() if address is None else address.resolved())
 
 
 @dataclass(frozen=True)

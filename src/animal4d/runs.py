@@ -23,13 +23,23 @@ from animal4d.evaluate.metrics import evaluate
 from animal4d.evaluate.truth import load_truth
 from animal4d.export.cameras import write_cameras
 from animal4d.export.colors import vertex_colors
-from animal4d.export.glb import write_glb
+from animal4d.export.glb import GlbSummary, write_glb
 from animal4d.export.poses import write_poses
 from animal4d.export.video import write_contact_sheet, write_overlay
 from animal4d.files.atomic import write_json
-from animal4d.fit.reconstruct import FitHistory, fit_clip, load_template, resolve_device, without_held_out_masks
+from animal4d.files.checksums import tensor_checksum
+from animal4d.fit.reconstruct import (
+    BUILTIN,
+    FitHistory,
+    absolute_template,
+    fit_clip,
+    load_template,
+    resolve_device,
+    without_held_out_masks,
+)
 from animal4d.fit.reconstruction import Reconstruction
 from animal4d.fit.split import Split, split_frames
+from animal4d.providers import providers_for
 from animal4d.readers.crop import Box
 from animal4d.readers.load import load_clip
 from animal4d.readers.source import Progress
@@ -66,6 +76,7 @@ def run_reconstruction(request: RunRequest, config: Config, progress: RunProgres
     """
     folder = RunFolder(request.out)
     folder.check(request.overwrite, request.resume)
+    config = replace(config, template=absolute_template(config.template))
     notes: tuple[str, ...] = ()
     if request.resume:
         request, config, notes = resumed_settings(request, config, folder)
@@ -89,11 +100,13 @@ def evaluate_run(folder: Path, truth: Path | None = None, keypoints: Path | None
         raise Animal4dError(f"{folder} holds no finished reconstruction; finish the run with --resume first")
     request = replace(request, truth=truth or request.truth, keypoints=keypoints or request.keypoints)
     reconstruction = Reconstruction.load(run.reconstruction)
+    model = load_template(config.template)
+    _check_same_template(model, record, run)
     clip = _read_clip(request, config)
     _check_same_clip(clip, record, run)
     before = _previous_metrics(run)
     split = split_frames(clip.mask_valid)
-    metrics = _measure(reconstruction, load_template(config.template), clip, request, split)
+    metrics = _measure(reconstruction, model, clip, request, split)
     kept = {name: before.get(name) for name in ("start", "diverged", "warnings", "seconds")}
     write_json(run.metrics, {**metrics, **kept})
     return RunResult(metrics, {}, clip.warnings, kept["diverged"])
@@ -119,11 +132,12 @@ def _run(request: RunRequest, config: Config, folder: RunFolder, monitor: Monito
         _check_measures(request, clip)
     if request.resume:
         record = folder.read_record()
+        _check_same_template(model, record, folder)
         _check_same_clip(clip, record, folder)
     else:
         if request.overwrite:
             folder.clear()
-        record = _new_record(request, config, clip)
+        record = _new_record(request, config, clip, model)
     warnings = (*notes, *clip.warnings)
     for warning in warnings:
         monitor.watcher.warning(warning)
@@ -131,7 +145,8 @@ def _run(request: RunRequest, config: Config, folder: RunFolder, monitor: Monito
 
     with monitor.stage("finding cues"):
         shown = without_held_out_masks(clip)
-        cues = make_cues(shown, folder.cues, notify=monitor.watcher.message)
+        providers = providers_for(shown, model, config.template == BUILTIN, monitor.watcher.warning)
+        cues = make_cues(shown, folder.cues, providers, monitor.watcher.message)
     folder.write_record(record | {"cues": [dict(note) for note in cues.provenance]})
 
     with monitor.stage("fitting"):
@@ -141,7 +156,10 @@ def _run(request: RunRequest, config: Config, folder: RunFolder, monitor: Monito
         shown = (*history.split.train.tolist(), *history.split.validation.tolist())
         colors = vertex_colors(reconstruction, model, clip, sorted(shown))
         reconstruction = replace(reconstruction, vertex_colors=colors)
-        _write_results(reconstruction, model, clip, folder)
+        asset = _write_results(reconstruction, model, clip, folder)
+        if not asset.exact:
+            warnings += (f"asset.glb is off by up to {asset.max_error:.2%} of the body: {'; '.join(asset.notes)}",)
+            monitor.watcher.warning(warnings[-1])
     folder.write_record(record)
     with monitor.stage("measuring"):
         metrics = _measure(reconstruction, model, clip, request, history.split)
@@ -196,7 +214,22 @@ def _check_same_clip(clip: Clip, record: dict[str, Any], folder: RunFolder) -> N
         )
 
 
-def _new_record(request: RunRequest, config: Config, clip: Clip) -> dict[str, Any]:
+def _check_same_template(model: BodyModel, record: dict[str, Any], folder: RunFolder) -> None:
+    if _template_checksum(model) != record.get("template_checksum"):
+        raise Animal4dError(
+            f"{record['config'].get('template')}: the body model has changed since the run in {folder.path} began; put "
+            "the former one back, or start again with `reconstruct --overwrite`"
+        )
+
+
+def _template_checksum(model: BodyModel) -> str | None:
+    """None for the built-in template: it belongs to the version, which the record has."""
+    if model.name == "builtin":
+        return None
+    return tensor_checksum(value for value in vars(model).values() if isinstance(value, torch.Tensor))
+
+
+def _new_record(request: RunRequest, config: Config, clip: Clip, model: BodyModel) -> dict[str, Any]:
     """What config.yaml says of a run that begins; "config" is what `--config` reads."""
     split = split_frames(clip.mask_valid)
     numbers = clip.frame_numbers
@@ -204,6 +237,7 @@ def _new_record(request: RunRequest, config: Config, clip: Clip) -> dict[str, An
         "versions": versions(),
         "request": request.to_record(),
         "config": to_dict(config),
+        "template_checksum": _template_checksum(model),
         "clip": {
             "name": clip.name,
             "frames": len(clip),
@@ -229,13 +263,14 @@ def _with_fit(record: dict[str, Any], cues: Cues, history: FitHistory, decisions
 
 
 @torch.no_grad()
-def _write_results(reconstruction: Reconstruction, model: BodyModel, clip: Clip, folder: RunFolder) -> None:
+def _write_results(reconstruction: Reconstruction, model: BodyModel, clip: Clip, folder: RunFolder) -> GlbSummary:
     reconstruction.save(folder.reconstruction)
-    write_glb(reconstruction, model, folder.asset)
+    asset = write_glb(reconstruction, model, folder.asset)
     write_cameras(reconstruction, folder.cameras)
     write_poses(reconstruction, model, folder.poses)
     write_contact_sheet(reconstruction, model, clip, folder.contact_sheet)
     write_overlay(reconstruction, model, clip, folder.overlay)
+    return asset
 
 
 def _measure(

@@ -43,7 +43,7 @@ def make(masks: torch.Tensor, rotations: torch.Tensor, origins: torch.Tensor) ->
         for parameter in parameters.parameters():
             parameter.zero_()
     split = split_frames(clip.mask_valid)
-    return parameters, Objective(clip, clip.masks, cues.tracks, MODEL, cameras, split, replace(FitConfig(), steps=1))
+    return parameters, Objective(clip, clip.masks, cues, MODEL, cameras, split, replace(FitConfig(), steps=1))
 
 
 def still() -> tuple[torch.Tensor, torch.Tensor]:

@@ -57,9 +57,7 @@ def make_trainer(scene: tuple[Clip, Cues], config: FitConfig = CONFIG, steps: in
         cameras,
         clip.mask_valid,
     )
-    trainer = Trainer(
-        Objective(clip, clip.masks, cues.tracks, MODEL, cameras, split, config), parameters, config, steps, seed
-    )
+    trainer = Trainer(Objective(clip, clip.masks, cues, MODEL, cameras, split, config), parameters, config, steps, seed)
     trainer.take_up(Gait(0.6, Swing(0.0, 0.1, 0.0), Swing(0.0, 0.1, 0.0), 0.0))
     return trainer
 

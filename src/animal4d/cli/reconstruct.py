@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from animal4d.cli.options import OptionalBox, OptionalFloat, OptionalInt, OptionalPath
-from animal4d.config import Config, load_config
+from animal4d.config import Config, Cue, load_config
 from animal4d.errors import Animal4dError
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ class Reconstruct:
     """
 
     source: tyro.conf.Positional[Path]
-    """A video file (mp4, mov, webm, gif) or a folder of frames."""
+    """A video file (mp4, mov, webm, gif) or a folder of frames; or a sequence of COP3D or of 4D-Animal's external data,
+    cop3d:ROOT:SEQUENCE or external:ROOT:SEQUENCE (`animal4d data list ROOT` shows them)."""
     out: Path
     """Run folder to write, for example runs/my_dog."""
     masks: OptionalPath = None
@@ -48,6 +49,13 @@ class Reconstruct:
     """Use at most so many frames."""
     config: OptionalPath = None
     """YAML file with settings that differ from the defaults (a run's config.yaml has them all)."""
+    preset: Literal["default", "paper"] = "default"
+    """Losses and schedule: ours, or those of the 4D-Animal paper scaled to the number of steps (--steps 10000 has the
+    published number). --config changes single settings of either."""
+    template: Annotated[str | None, tyro.conf.arg(metavar="builtin|FILE", help_behavior_hint="")] = None
+    """Body model: the built-in one (default), or a SMAL pickle of yours."""
+    without: tuple[Cue, ...] = ()
+    """Cues to leave out, to see what they are worth."""
     steps: OptionalInt = None
     """Optimisation steps, instead of the usual number: fewer are faster and coarser."""
     seed: OptionalInt = None
@@ -89,9 +97,12 @@ class Reconstruct:
 
     def resolved_config(self) -> Config:
         """Defaults, then the YAML file, then the flags."""
-        config = Config() if self.config is None else load_config(self.config)
-        changes = {name: getattr(self, name) for name in ("seed", "device") if getattr(self, name) is not None}
-        config = replace(config, **changes)
+        from animal4d.fit.presets import preset
+
+        config = Config(fit=preset(self.preset))
+        config = config if self.config is None else load_config(self.config, config)
+        flags = {name: getattr(self, name) for name in ("seed", "device", "template", "without")}
+        config = replace(config, **{name: value for name, value in flags.items() if value not in (None, ())})
         if self.steps is not None:
             if self.steps < 1:
                 raise Animal4dError(f"--steps must be at least 1, got {self.steps}")

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from animal4d.clip import Clip
 from animal4d.cues.cache import Notify, Provider, cached
 from animal4d.cues.features import BuiltinFeatures, PatchFeatures
 from animal4d.cues.ground import GroundMotion, ground_motion
+from animal4d.cues.parts import Parts
+from animal4d.cues.pnp_cameras import PnpCameras
 from animal4d.cues.silhouette import Silhouettes, silhouettes
+from animal4d.cues.sparse_keypoints import SparseKeypoints
+from animal4d.cues.surface import SurfacePoints
 from animal4d.cues.tracks import LucasKanadeTracks, Tracks
 
 
@@ -24,8 +33,28 @@ class Cues:
     background_tracks: Tracks
     features: PatchFeatures
     ground_motion: GroundMotion
-    provenance: tuple[dict[str, Any], ...]
+    parts: Parts | None = None
+    surface: SurfacePoints | None = None
+    keypoints: SparseKeypoints | None = None
+    pnp_cameras: PnpCameras | None = None
+    initial_betas: Float[Tensor, "betas"] | None = None
+    """The shape that another method found; where the fit starts."""
+    provenance: tuple[dict[str, Any], ...] = ()
     """For every cue: provider, its kind and version, and fingerprints of its settings and its input."""
+
+    def without(self, names: Sequence[str]) -> Cues:
+        """The same without some of them; "silhouette" is a matter of the losses' weights
+        (`Config.fit_of_cues`), since the start needs masks."""
+        nothing: dict[str, Any] = {}
+        if "tracks" in names:
+            nothing["tracks"] = Tracks(self.tracks.points[:, :0], self.tracks.visible[:, :0])
+        if "features" in names:
+            blank = {name: torch.zeros_like(getattr(self.features, name)) for name in ("patches", "pooled")}
+            nothing["features"] = PatchFeatures(**blank)
+        nothing |= {name: None for name in ("parts", "surface", "keypoints") if name in names}
+        if "surface" in names:
+            nothing["pnp_cameras"] = None  # they are made of it
+        return replace(self, **nothing)
 
 
 @dataclass(frozen=True)
@@ -35,6 +64,12 @@ class CueProviders:
     tracks: Provider[Tracks] = field(default_factory=LucasKanadeTracks)
     background_tracks: Provider[Tracks] = field(default_factory=lambda: LucasKanadeTracks(background=True, points=150))
     features: Provider[PatchFeatures] = field(default_factory=BuiltinFeatures)
+    parts: Provider[Parts] | None = None
+    """None where nobody knows them; so for all that follow."""
+    surface: Provider[SurfacePoints] | None = None
+    keypoints: Provider[SparseKeypoints] | None = None
+    pnp_cameras: Provider[PnpCameras] | None = None
+    initial_betas: Float[Tensor, "betas"] | None = None
 
 
 def make_cues(
@@ -48,11 +83,24 @@ def make_cues(
     tracks, tracks_note = cached(providers.tracks, clip, folder, Tracks.from_arrays, notify)
     background, background_note = cached(providers.background_tracks, clip, folder, Tracks.from_arrays, notify)
     features, features_note = cached(providers.features, clip, folder, PatchFeatures.from_arrays, notify)
+    given: dict[str, Any] = {}
+    notes = [tracks_note, background_note, features_note]
+    for name, provider, from_arrays in (
+        ("parts", providers.parts, Parts.from_arrays),
+        ("surface", providers.surface, SurfacePoints.from_arrays),
+        ("keypoints", providers.keypoints, SparseKeypoints.from_arrays),
+        ("pnp_cameras", providers.pnp_cameras, PnpCameras.from_arrays),
+    ):
+        if provider is not None:
+            given[name], note = cached(provider, clip, folder, from_arrays, notify)
+            notes.append(note)
     return Cues(
         silhouettes=silhouettes(clip),
         tracks=tracks,
         background_tracks=background,
         features=features,
         ground_motion=ground_motion(clip, tracks, background),
-        provenance=(tracks_note, background_note, features_note),
+        initial_betas=providers.initial_betas,
+        provenance=tuple(notes),
+        **given,
     )

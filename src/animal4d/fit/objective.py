@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -10,23 +14,60 @@ from animal4d.body.model import BodyModel, PosedBody
 from animal4d.body.parts import midline_joints
 from animal4d.clip import Clip
 from animal4d.config import FitConfig
-from animal4d.cues.tracks import Tracks
+from animal4d.cues.cues import Cues
+from animal4d.cues.sparse_keypoints import SparseKeypoints
+from animal4d.cues.surface import SurfacePoints
 from animal4d.fit.parameters import AnimalState
 from animal4d.fit.split import Split
-from animal4d.geometry.cameras import Cameras
+from animal4d.geometry.cameras import Cameras, project
 from animal4d.geometry.mesh import difference_operator, sample_surface, uniform_laplacian, unique_edges
-from animal4d.geometry.rasterize import Fragments, rasterize
+from animal4d.geometry.rasterize import Fragments, rasterize, visible_faces, visible_vertices
 from animal4d.losses.outline import OutlineTarget, outline_distance
+from animal4d.losses.parts import PartTarget, PartVertices, head_weights, part_chamfer, part_keypoints
 from animal4d.losses.priors import joint_limits, lasting_bend, mean_square, rest_pose
 from animal4d.losses.rigidity import OneRings, arap, edge_length_change, laplacian_length
-from animal4d.losses.silhouette import SilhouetteTarget, silhouette_distance
-from animal4d.losses.smoothness import rotation_smoothness, translation_smoothness
-from animal4d.losses.tracks import anchor_tracks, anchored_tracks, neighbour_pairs
+from animal4d.losses.silhouette import SilhouetteTarget, silhouette_distance, surface_weights
+from animal4d.losses.smoothness import rotation_smoothness, total_variation, translation_smoothness
+from animal4d.losses.sparse_keypoints import sparse_keypoints
+from animal4d.losses.surface import HEAD_WEIGHT as SURFACE_HEAD_WEIGHT
+from animal4d.losses.surface import SurfaceTarget, surface_keypoints
+from animal4d.losses.tracks import (
+    anchor_tracks,
+    anchored_tracks,
+    drawn_tracks,
+    neighbour_pairs,
+    pairs_with_frame_before,
+    published_tracks,
+)
 
 USUAL_LIMB_SCALE = 0.2
 """How far the logarithms of limb scales usually stray: betas stray by 1."""
+PART_KEYPOINTS, PUBLISHED_TRACKS = 200, 50
+"""How many are drawn per step, as published."""
+TRACKS_HEAD_WEIGHT = 50.0
+"""Published weight of vertices of the head in `published_tracks`."""
 USUAL_OFFSET = 0.02
 """How far vertices usually stray from the shape space, in units of the template."""
+
+
+@dataclass(frozen=True)
+class _View:
+    """One step's body as its cameras see it: rasterised once, projected once, shared by all losses."""
+
+    posed: PosedBody
+    in_camera: Float[Tensor, "batch vertices 3"]
+    fragments: Fragments
+    cameras: Cameras
+    model: BodyModel
+
+    @cached_property
+    def projected(self) -> Float[Tensor, "batch vertices 2"]:
+        """Vertices in working pixels."""
+        return project(self.in_camera, self.cameras.intrinsics)
+
+    @cached_property
+    def vertex_visible(self) -> Bool[Tensor, "batch vertices"]:
+        return visible_vertices(self.fragments, self.model.faces, self.model.n_vertices)
 
 
 class Objective:
@@ -40,7 +81,7 @@ class Objective:
         self,
         clip: Clip,
         filmed_masks: Float[Tensor, "frames height width"],
-        tracks: Tracks,
+        cues: Cues,
         model: BodyModel,
         cameras: Cameras,
         split: Split,
@@ -48,7 +89,8 @@ class Objective:
     ) -> None:
         device = model.device
         self.model, self.split, self.config = model, split, config
-        self.frames = torch.nonzero(clip.mask_valid).squeeze(1).to(device)
+        taught = frames_that_teach(clip, split, config)
+        self.frames = torch.nonzero(taught).squeeze(1).to(device)
         """Those that losses look at."""
         self.cameras = cameras.to(device)
         self.times = clip.times.to(device)
@@ -58,9 +100,15 @@ class Objective:
         self.inside = clip.inside_frame().to(device)
         self.outlines = OutlineTarget.from_masks(clip.masks, clip.inside_frame()).to(device)
         self.target = SilhouetteTarget.from_masks(clip.masks).to(device)
-        # Tracks are kept in pixels of the original frames.
-        self.track_points = clip.crop.from_original(tracks.points).to(device)
-        self.track_visible = tracks.visible.to(device)
+        # Cues are kept in pixels of the original frames.
+        self.track_points = clip.crop.from_original(cues.tracks.points).to(device)
+        self.track_visible = cues.tracks.visible.to(device)
+        self.part_vertices = PartVertices.of(model.part_labels).to(device)
+        self.part_target = None if cues.parts is None else PartTarget.from_labels(cues.parts.labels).to(device)
+        self.surface = None if cues.surface is None else _surface_target(clip, cues.surface).to(device)
+        self.keypoints = None if cues.keypoints is None else _working_keypoints(clip, cues.keypoints).to(device)
+        self.head_counts_half = head_weights(model.part_labels, SURFACE_HEAD_WEIGHT).to(device)
+        self.head_counts_most = head_weights(model.part_labels, TRACKS_HEAD_WEIGHT).to(device)
         self.midline = midline_joints(model.joint_names)
         self.rings = OneRings.of(model.v_template, model.faces)
         self.differences = difference_operator(unique_edges(model.faces), model.n_vertices).to(device)
@@ -75,12 +123,18 @@ class Objective:
         cameras = self.cameras[frames]
         in_camera = cameras.transform(posed.vertices)
         fragments = rasterize(in_camera, self.model.faces, cameras.intrinsics, cameras.image_size)
+        view = _View(posed, in_camera, fragments, cameras, self.model)
         unweighted = {
-            "silhouette": lambda: self._silhouette(state, posed, frames, generator),
+            "silhouette": lambda: self._silhouette(state, view, frames, generator),
             "outline": lambda: outline_distance(
                 fragments, in_camera, self.model.faces, cameras.intrinsics, self.outlines[frames]
             ).mean(),
             "tracks": lambda: self._tracks(fragments, in_camera, frames),
+            "published_tracks": lambda: self._published_tracks(view, frames, generator),
+            "total_variation": lambda: (
+                total_variation(state.joint_rotations).mean() + total_variation(state.translation).mean()
+            ),
+            **self._of_given_cues(view, frames, generator),
             "arap": lambda: self._arap(state).mean(),
             "edge_length": lambda: edge_length_change(
                 state.shaped.vertices[None], state.base.vertices.detach(), self.differences
@@ -102,16 +156,60 @@ class Objective:
         weights = {name: getattr(self.config.weights, name).at(progress) for name in unweighted}
         return {name: weights[name] * loss() for name, loss in unweighted.items() if weights[name] > 0}
 
+    def _of_given_cues(
+        self, view: _View, frames: Tensor, generator: torch.Generator
+    ) -> dict[str, Callable[[], Float[Tensor, ""]]]:
+        """Losses of cues that not every clip has."""
+        losses: dict[str, Callable[[], Float[Tensor, ""]]] = {}
+        size = self.cameras.image_size
+        if (parts := self.part_target) is not None:
+            samples = self.config.part_samples
+            losses["part_chamfer"] = lambda: part_chamfer(
+                view.projected, view.vertex_visible, self.part_vertices, parts[frames].drawn(samples, generator)
+            ).mean()
+            losses["part_keypoints"] = lambda: part_keypoints(
+                view.projected,
+                view.vertex_visible,
+                self.part_vertices,
+                parts[frames].drawn_keypoints(self.part_vertices, PART_KEYPOINTS, generator),
+            ).mean()
+        if (surface := self.surface) is not None:
+            losses["surface"] = lambda: surface_keypoints(
+                view.projected, surface[frames], size, self.head_counts_half
+            ).mean()
+        if (keypoints := self.keypoints) is not None:
+            losses["sparse_keypoints"] = lambda: sparse_keypoints(
+                view.cameras.project(view.posed.keypoints), keypoints[frames], size
+            ).mean()
+        return losses
+
     def _silhouette(
-        self, state: AnimalState, posed: PosedBody, frames: Tensor, generator: torch.Generator
+        self, state: AnimalState, view: _View, frames: Tensor, generator: torch.Generator
     ) -> Float[Tensor, ""]:
         samples = sample_surface(
             state.shaped.vertices.detach(), self.model.faces, self.config.surface_samples, generator
         )
-        cameras = self.cameras[frames]
-        points = cameras.project(samples.on(posed.vertices, self.model.faces))
+        points = view.cameras.project(samples.on(view.posed.vertices, self.model.faces))
         target = self.target[frames].drawn(self.config.mask_samples, generator)
-        return silhouette_distance(points, target, self._in_sight(points, frames)).mean()
+        weights = self._in_sight(points, frames)
+        if self.config.hidden_count_less:
+            face_visible = visible_faces(view.fragments, len(self.model.faces))
+            weights = weights * surface_weights(samples, face_visible)
+        return silhouette_distance(points, target, weights).mean()
+
+    def _published_tracks(self, view: _View, frames: Tensor, generator: torch.Generator) -> Float[Tensor, ""]:
+        pairs = pairs_with_frame_before(self.frame_numbers[frames])
+        visible = self.track_visible[frames]
+        chosen = drawn_tracks(visible, pairs, PUBLISHED_TRACKS, generator)
+        return published_tracks(
+            view.projected,
+            view.vertex_visible,
+            self.cameras.image_size,
+            self.track_points[frames][:, chosen],
+            visible[:, chosen],
+            pairs,
+            self.head_counts_most,
+        ).mean()
 
     def _arap(self, state: AnimalState) -> Float[Tensor, "1"]:
         """Of the vertex offsets on the rest shape: poses bend the mesh by skinning, which is free."""
@@ -162,6 +260,23 @@ class Objective:
         self, state: AnimalState, frames: Tensor, masks: Bool[Tensor, "frames height width"]
     ) -> Float[Tensor, "batch"]:
         return overlap(self.silhouettes(state, frames) & self.inside[frames], masks[frames])
+
+
+def frames_that_teach(clip: Clip, split: Split, config: FitConfig) -> Bool[Tensor, "frames"]:
+    """Frames that losses look at: all with a mask, given or carried, or the training frames alone."""
+    if config.teach_held_out:
+        return clip.mask_valid
+    taught = torch.zeros_like(clip.mask_valid)
+    taught[split.train] = True
+    return taught & clip.mask_valid
+
+
+def _surface_target(clip: Clip, surface: SurfacePoints) -> SurfaceTarget:
+    return SurfaceTarget(clip.crop.from_original(surface.pixels), surface.vertices, surface.confidence)
+
+
+def _working_keypoints(clip: Clip, keypoints: SparseKeypoints) -> Float[Tensor, "frames 24 3"]:
+    return torch.cat((clip.crop.from_original(keypoints.points), keypoints.score[..., None]), dim=-1)
 
 
 def overlap(

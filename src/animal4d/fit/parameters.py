@@ -76,10 +76,14 @@ class AnimalParameters(nn.Module):
         seconds: Float[Tensor, "frames"],
         cameras: Cameras,
         taught: Bool[Tensor, "frames"],
+        frame_residuals: bool = True,
     ) -> None:
+        """`taught` are the frames that losses look at. Without `frame_residuals` the network alone says the pose, as
+        published."""
         super().__init__()
         self.model = model
         self.start = start
+        self.frame_residuals = frame_residuals
         self.image_side = max(cameras.image_size)
         frames = len(features)
         n_pose = 3 + 6 * model.n_joints
@@ -95,7 +99,7 @@ class AnimalParameters(nn.Module):
             "features": features,
             "seconds": seconds - seconds.mean(),
             "share": _cycle_share(model),
-            "network_share": _network_share(n_pose),
+            "network_share": _network_share(n_pose, frame_residuals),
             "mirrored_entry": mirrored,
             "mirrored_sign": sign,
             "times": time_fractions(seconds),
@@ -142,6 +146,8 @@ class AnimalParameters(nn.Module):
             inputs = inputs + feature_noise
         predicted = self.network.forward_pooled(inputs, self.times)
         known = self.taught if withheld is None else self.taught & ~withheld
+        if not self.frame_residuals:
+            known = torch.zeros_like(known)
         residuals = torch.cat(
             (
                 interpolation_weights(known, self.times) @ self.root_residuals,
@@ -210,11 +216,12 @@ def _cycle_share(model: BodyModel) -> Float[Tensor, "pose"]:
     return torch.cat((torch.zeros(N_ROOT), joints))
 
 
-def _network_share(n_pose: int) -> Float[Tensor, "pose"]:
+def _network_share(n_pose: int, frame_residuals: bool) -> Float[Tensor, "pose"]:
     """Everything but the root's orientation: that is told by the start and the frames' neighbours, far better than by
-    features of a frame that nothing was learnt from."""
+    features of a frame that nothing was learnt from. Without residuals of frames there is nothing but the network."""
     share = torch.ones(n_pose)
-    share[3:N_ROOT] = 0.0
+    if frame_residuals:
+        share[3:N_ROOT] = 0.0
     return share
 
 

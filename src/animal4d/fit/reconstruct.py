@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from animal4d.body.model import BodyModel
+from animal4d.body.smal import load_smal
 from animal4d.body.template import load_builtin_template, load_species_betas
 from animal4d.clip import Clip
 from animal4d.config import Config, FitConfig
@@ -23,19 +24,26 @@ from animal4d.cues.carried_masks import carry_masks
 from animal4d.cues.cues import Cues
 from animal4d.errors import Animal4dError
 from animal4d.fit.gait import candidate_gaits
-from animal4d.fit.objective import Objective
+from animal4d.fit.objective import Objective, frames_that_teach
 from animal4d.fit.parameters import AnimalParameters, AnimalState
+from animal4d.fit.pnp_start import path_of_poses, pnp_path
 from animal4d.fit.reconstruction import Reconstruction
 from animal4d.fit.split import Split, split_frames
-from animal4d.fit.start import Start, candidate_starts, load_start
+from animal4d.fit.start import Start, candidate_starts, load_start, start_on_path
 from animal4d.fit.trainer import FitDiverged, StepReport, Trainer
 from animal4d.fit.world import fit_cameras, put_on_ground
 from animal4d.geometry.cameras import Cameras
 
+BUILTIN = "builtin"
+"""Name of the template that is always there."""
 RHYTHM_GAIN = 0.01
 """Overlap on hidden frames that a rhythm of the legs must add: less may be chance."""
+SURFACE_FRAMES = 0.5
+"""Share of the frames that must have a pose from their surface map for it to be believed before any silhouette."""
+SURFACE_TRUST = 2.0
+"""How much better than that of the best view path the cost of such a start is taken to be."""
 START_SHAPES = ("dog", "dachshund", "greyhound", "cat", "horse", "cow", "camel")
-"""Species whose silhouettes are tried by the view search."""
+"""Species whose silhouettes are tried by the view search, where the template is the built-in one."""
 
 
 class FitProgress(Protocol):
@@ -72,10 +80,26 @@ class FitHistory:
 
 
 def load_template(name: str) -> BodyModel:
-    """The body model by name. Raises Animal4dError on an unknown one."""
-    if name != "builtin":
-        raise Animal4dError(f'template "{name}" is not known; this version has "builtin"')
-    return load_builtin_template()
+    """The body model "builtin", or that in a SMAL pickle. Raises Animal4dError where there is none or it is broken."""
+    if name == BUILTIN:
+        return load_builtin_template()
+    if not Path(name).is_file():
+        raise Animal4dError(f'template "{name}": no such file; give "builtin" or the SMAL pickle at its place')
+    return load_smal(name)
+
+
+def absolute_template(name: str) -> str:
+    """The name as a run records it: a file is found again from anywhere."""
+    return name if name == BUILTIN else str(Path(name).expanduser().resolve())
+
+
+def start_shapes(name: str, model: BodyModel) -> dict[str, Float[Tensor, "betas"]]:
+    """Betas by name whose silhouettes are tried by the view search: species that we know in the built-in shape space,
+    the mean of any other."""
+    if name == BUILTIN:
+        shapes = load_species_betas()
+        return {species: shapes[species] for species in START_SHAPES if species in shapes}
+    return {"mean": torch.zeros(model.n_betas)}
 
 
 def resolve_device(device: str) -> torch.device:
@@ -105,16 +129,18 @@ class _Problem:
         """A fresh fit from a start."""
         cameras = Cameras(self.clip.intrinsics, fit_cameras(self.clip, start), self.clip.image_size)
         fit = self.config.fit
+        features = self.cues.features
         torch.manual_seed(self.config.seed)  # of the network's first weights
         parameters = AnimalParameters(
             self.model,
             start,
-            _standardized(self.cues.features.pooled),
+            _standardized(features.pooled if fit.pooling == "parts" else features.patches.mean(1)),
             self.clip.times,
             cameras,
-            self.clip.mask_valid,
+            frames_that_teach(self.clip, self.split, fit),
+            fit.frame_residuals,
         ).to(self.device)
-        objective = Objective(self.clip, self.filmed_masks, self.cues.tracks, self.model, cameras, self.split, fit)
+        objective = Objective(self.clip, self.filmed_masks, self.cues, self.model, cameras, self.split, fit)
         return Trainer(objective, parameters, fit, steps, self.config.seed)
 
 
@@ -151,6 +177,8 @@ def fit_clip(
     """
     if not bool(clip.mask_valid.any()):
         raise Animal4dError(f"{clip.source}: no frame has a usable mask; see the warnings above, or try --box x,y,w,h")
+    config = replace(config, fit=config.fit_of_cues)
+    cues = cues.without(config.without)
     device = resolve_device(config.device)
     model = load_template(config.template).to(device)
     split = split_frames(clip.mask_valid)
@@ -165,6 +193,8 @@ def fit_clip(
     trainer.notes = {"start_name": start_name, "start_losses": start_losses}
     diverged = None
     try:
+        if config.fit.gaits == 0 and not trainer.gait_known:
+            trainer.take_up(None)
         if not trainer.gait_known:
             trainer.run(partial(progress.step, "fit"), checkpoints, until=int(config.fit.gait_at * trainer.steps))
             if last is not None:
@@ -183,17 +213,32 @@ def fit_clip(
     return _reconstruction(problem, trainer, state), history
 
 
+def _starts(problem: _Problem) -> list[Start]:
+    """Views of the silhouettes, and where the surface is known what that says, before them."""
+    config, clip, cues = problem.config, problem.clip, problem.cues
+    model = problem.model.to("cpu")
+    shapes = start_shapes(config.template, model)
+    if cues.initial_betas is not None:
+        shapes = {"given": torch.nn.functional.pad(cues.initial_betas, (0, model.n_betas))[: model.n_betas]}
+    starts = candidate_starts(clip, model, shapes, ground_speed(clip, cues), config.fit.starts)
+    path, betas = None, torch.zeros(model.n_betas) if cues.initial_betas is None else shapes["given"]
+    if cues.surface is not None:
+        rest = model.with_shape(betas).with_pose(torch.eye(3).expand(model.n_joints, 3, 3))
+        path = pnp_path(clip, rest.vertices, cues.surface)
+    elif cues.pnp_cameras is not None:
+        path = path_of_poses(clip, cues.pnp_cameras.world_to_camera, cues.pnp_cameras.valid.long())
+    if path is None:
+        return starts
+    if int(path.valid.sum()) < SURFACE_FRAMES * len(clip):
+        return [start_on_path(path, clip, betas, starts[0].cost), *starts]
+    # Correspondences do not confuse left with right or head with tail: one view path is enough to check them by.
+    return [start_on_path(path, clip, betas, starts[0].cost - SURFACE_TRUST), starts[0]]
+
+
 def _best_start(problem: _Problem, progress: FitProgress) -> tuple[Trainer, str, dict[str, float]]:
     """Candidate starts, a short fit of each, and the trainer of the full fit from the best of them."""
-    config, clip = problem.config, problem.clip
-    shapes = load_species_betas()
-    starts = candidate_starts(
-        clip,
-        problem.model.to("cpu"),
-        {name: shapes[name] for name in START_SHAPES if name in shapes},
-        ground_speed(clip, problem.cues),
-        config.fit.starts,
-    )
+    config = problem.config
+    starts = _starts(problem)
     losses: dict[str, float] = {}
     for number, start in enumerate(starts, start=1):
         trainer = problem.trainer(start, config.fit.start_steps)

@@ -21,6 +21,7 @@ from animal4d.body.model import BodyModel
 from animal4d.body.parts import leg_joints
 from animal4d.clip import Clip
 from animal4d.errors import Animal4dError
+from animal4d.fit.pnp_start import PnpPath
 from animal4d.fit.view_search import (
     PLACEMENTS,
     ViewBank,
@@ -131,6 +132,24 @@ def _usual_poses(model: BodyModel) -> list[Float[Tensor, "joints 3 3"]]:
     lowered = striding.clone()
     lowered[model.joint_names.index("neck")] = rotation_about("y", torch.tensor(0.6))
     return [standing, striding, lowered]
+
+
+def start_on_path(path: PnpPath, clip: Clip, betas: Float[Tensor, "betas"], cost: float) -> Start:
+    """A start from known correspondences. `cost` says how much it is believed, as that of a view path does."""
+    forward, up = path.R_cam_from_body[:, :, 0], path.R_cam_from_body[:, :, 2]
+    in_pixels = (clip.intrinsics @ path.t_cam_from_body[..., None]).squeeze(-1)
+    return Start(
+        name="surface map",
+        shape_name="mean",
+        betas=betas,
+        yaw=_unwrap(torch.atan2(forward[:, 2], forward[:, 0])),
+        elevation=torch.asin(-up[:, 2].clamp(-1, 1)),
+        R_cam_from_body=path.R_cam_from_body,
+        pixels=in_pixels[:, :2] / in_pixels[:, 2:],
+        log_depth=path.t_cam_from_body[:, 2].log(),
+        score=float(path.valid.float().mean()),
+        cost=cost,
+    )
 
 
 def load_start(path: Path) -> tuple[Start, dict[str, Any]]:

@@ -199,8 +199,9 @@ class Trainer:
         )
 
     def _set_rates(self, progress: float) -> None:
-        # A cosine to a tenth: large steps find the pose, small ones settle it.
-        decay = 0.1 + 0.45 * (1 + float(torch.cos(torch.tensor(progress * torch.pi))))
+        # A cosine: large steps find the pose, small ones settle it.
+        left = self.config.rate_decay
+        decay = left + 0.5 * (1 - left) * (1 + float(torch.cos(torch.tensor(progress * torch.pi))))
         for group in self.optimizer.param_groups:
             base = self.base_rates[group["name"]]
             if group["name"] == "offsets":
