@@ -39,6 +39,7 @@ from animal4d.fit.reconstruct import (
 )
 from animal4d.fit.reconstruction import Reconstruction
 from animal4d.fit.split import Split, split_frames
+from animal4d.fit.texture import with_shell_texture
 from animal4d.providers import providers_for
 from animal4d.readers.crop import Box
 from animal4d.readers.load import load_clip
@@ -153,9 +154,10 @@ def _run(request: RunRequest, config: Config, folder: RunFolder, monitor: Monito
         reconstruction, history = _fit(clip, shown, cues, config, folder, monitor, request.resume)
     record = _with_fit(record, cues, history, monitor.decisions)
     with monitor.stage("writing results"):
-        shown = (*history.split.train.tolist(), *history.split.validation.tolist())
-        colors = vertex_colors(reconstruction, model, clip, sorted(shown))
+        colored = sorted((*history.split.train.tolist(), *history.split.validation.tolist()))
+        colors = vertex_colors(reconstruction, model, clip, colored)
         reconstruction = replace(reconstruction, vertex_colors=colors)
+        reconstruction = with_shell_texture(reconstruction, model, clip, colored, config.seed)
         asset = _write_results(reconstruction, model, clip, folder)
         if not asset.exact:
             warnings += (f"asset.glb is off by up to {asset.max_error:.2%} of the body: {'; '.join(asset.notes)}",)

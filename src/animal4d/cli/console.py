@@ -22,6 +22,7 @@ _TABLE = (
     ("iou", "overlap with the masks (IoU)", _PERCENT),
     ("iou_w5", "overlap in the worst 5 % of frames (IoUw5)", _PERCENT),
     ("psnrm", "colour inside of the mask (PSNRM)", _DECIBEL),
+    ("texture_psnrm", "the same with the shell texture", _DECIBEL),
     ("vertex_error", "vertex error, share of the body length", _PERCENT),
     ("pa_mpjpe", "joint error (PA-MPJPE), share of the body length", _PERCENT),
     ("chamfer", "Chamfer distance, share of the diagonal", _PERCENT),

@@ -20,10 +20,14 @@ from animal4d.evaluate.keypoints import Keypoints2D, keypoint_errors, load_keypo
 from animal4d.evaluate.spatial import jitter_metric, spatial_metrics
 from animal4d.evaluate.truth import Truth, load_truth
 from animal4d.fit.reconstruction import Reconstruction
+from animal4d.fit.texture import draw_shell, shell_texture
 from animal4d.geometry.rasterize import interpolate, rasterize
+from animal4d.texture.shell import ShellTexture
 
 PCK_THRESHOLDS = (0.2, 0.1)
 _FRAMES_PER_BLOCK = 8
+_OF_TEXTURE = ("texture_psnr", "texture_psnrm", "texture_ssim")
+"""Of the shell texture; those without prefix are of the asset's vertex colours."""
 _NO_LPIPS = "its network's weights (VGG) are not part of this installation"
 
 
@@ -63,11 +67,13 @@ def _image_metrics(reconstruction: Reconstruction, model: BodyModel, clip: Clip,
     names = ("iou", "psnr", "psnrm", "ssim")
     usable = clip.mask_valid.nonzero().flatten()
     if not len(usable):
-        metrics = dict.fromkeys((*names, "iou_w5"), missing("no frame has a usable mask"))
+        metrics = dict.fromkeys((*names, *_OF_TEXTURE, "iou_w5"), missing("no frame has a usable mask"))
         return {**metrics, "lpips": missing(_NO_LPIPS)}
-    values = {name: torch.full((len(clip),), torch.nan) for name in names}
+    texture = shell_texture(reconstruction, model)
+    textured = texture is not None
+    values = {name: torch.full((len(clip),), torch.nan) for name in (*names, *_OF_TEXTURE)}
     for block in usable.split(_FRAMES_PER_BLOCK):
-        for name, measured in _compare_images(reconstruction, model, clip, block).items():
+        for name, measured in _compare_images(reconstruction, model, clip, block, texture).items():
             values[name][block] = measured
     metrics = {
         "iou": per_frame_metric(values["iou"], "share", splits),
@@ -78,25 +84,36 @@ def _image_metrics(reconstruction: Reconstruction, model: BodyModel, clip: Clip,
         metrics[name] = (
             per_frame_metric(values[name], unit, splits) if colored else missing("the reconstruction has no colours")
         )
+        metrics[f"texture_{name}"] = (
+            per_frame_metric(values[f"texture_{name}"], unit, splits)
+            if textured
+            else missing("the reconstruction has no texture")
+        )
     return {**metrics, "lpips": missing(_NO_LPIPS)}
 
 
-def _compare_images(reconstruction: Reconstruction, model: BodyModel, clip: Clip, block: Tensor) -> dict[str, Tensor]:
+def _compare_images(
+    reconstruction: Reconstruction, model: BodyModel, clip: Clip, block: Tensor, texture: ShellTexture | None
+) -> dict[str, Tensor]:
     cameras = reconstruction.cameras[block]
     vertices = cameras.transform(reconstruction.posed(model, block).vertices)
     fragments = rasterize(vertices, model.faces, cameras.intrinsics, cameras.image_size)
     mask = clip.masks[block].cpu() > 0.5
     result = {"iou": image.intersection_over_union(fragments.covered, mask)}
-    if reconstruction.vertex_colors is None:
-        return result
     # The background is black in both pictures, as published.
-    drawn = interpolate(fragments, model.faces, reconstruction.vertex_colors[None])
     filmed = clip.frames[block].cpu().float() / 255 * mask[..., None]
-    return result | {
-        "psnr": image.psnr(drawn, filmed),
-        "psnrm": image.psnr(drawn, filmed, mask),
-        "ssim": image.ssim(drawn, filmed),
-    }
+    pictures = {}
+    if reconstruction.vertex_colors is not None:
+        pictures[""] = interpolate(fragments, model.faces, reconstruction.vertex_colors[None])
+    if texture is not None:
+        pictures["texture_"] = draw_shell(reconstruction, model, texture, block)
+    for prefix, drawn in pictures.items():
+        result |= {
+            f"{prefix}psnr": image.psnr(drawn, filmed),
+            f"{prefix}psnrm": image.psnr(drawn, filmed, mask),
+            f"{prefix}ssim": image.ssim(drawn, filmed),
+        }
+    return result
 
 
 def _keypoint_metrics(

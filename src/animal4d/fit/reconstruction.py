@@ -48,6 +48,10 @@ class Reconstruction:
     template: str = "builtin"
     vertex_colors: Float[Tensor, "vertices 3"] | None = None
     """RGB in [0, 1], averaged over the frames that see a vertex."""
+    texel_logits: Float[Tensor, "texels 3"] | None = None
+    """Colours of the shell texture (`fit/texture.py`), before the logistic function."""
+    rim_density: Float[Tensor, "vertices"] | None = None
+    """Of the shell texture along the outline."""
 
     def __len__(self) -> int:
         return self.translation.shape[0]
