@@ -8,9 +8,11 @@ from typing import Annotated
 import tyro
 
 from animal4d import __version__
+from animal4d.cli.data import Data
 from animal4d.cli.demo import Demo
 from animal4d.cli.doctor import Doctor
 from animal4d.cli.evaluate import Evaluate
+from animal4d.cli.preprocess import Preprocess
 from animal4d.cli.reconstruct import Reconstruct
 from animal4d.cli.synth import Synth
 from animal4d.errors import Animal4dError
@@ -25,7 +27,9 @@ Command = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Preprocess, tyro.conf.subcommand("preprocess")]
     | Annotated[Synth, tyro.conf.subcommand("synth")]
+    | Annotated[Data, tyro.conf.subcommand("data")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )
 

@@ -1,0 +1,79 @@
+"""`animal4d preprocess`: the published data tree of any clip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from animal4d.cli.options import OptionalBox, OptionalFloat, OptionalInt, OptionalPath
+
+OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")]
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Write the cues of a clip as the published data tree of 4D-Animal; what is there and current stays.
+
+    Example: animal4d preprocess my_dog.mp4 --masks my_dog_masks --out data/mine
+
+    Example: animal4d preprocess my_dog.mp4 --masks my_dog_masks --run runs/my_dog --out data/mine
+    """
+
+    source: tyro.conf.Positional[str]
+    """A video, a folder of frames, cop3d:ROOT:SEQUENCE or external:ROOT:SEQUENCE."""
+    out: Path
+    """Root of the tree to write; other sequences in it stay."""
+    layout: Literal["external-data"] = "external-data"
+    """The tree to write."""
+    sequence: OptionalName = None
+    """Name of the sequence (default: that of the source)."""
+    category: OptionalName = None
+    """Folder of the sequence, and what a detector would call the animal (default: that of the source, or dog)."""
+    fitted: Annotated[Path | None, tyro.conf.arg(name="run", metavar="PATH", help_behavior_hint="")] = None
+    """Folder of a finished run on the same clip: part masks, surface, cameras and keypoints come from its animal."""
+    masks: OptionalPath = None
+    """Folder of masks with the frames' names or in their order (or a mask video)."""
+    box: OptionalBox = None
+    """Without masks: a box around the animal in the first frame, in pixels. Starts GrabCut."""
+    cameras: OptionalPath = None
+    """cameras.json with intrinsics and camera poses, if you have them."""
+    fps: OptionalFloat = None
+    """Frames per second of a folder of frames (default: 30)."""
+    start: int = 0
+    """First frame to use."""
+    stop: OptionalInt = None
+    """Frame to stop before."""
+    stride: int = 1
+    """Use every n-th frame."""
+    max_frames: OptionalInt = None
+    """Use at most so many frames."""
+
+    def run(self) -> None:
+        from rich.console import Console
+        from rich.markup import escape
+
+        from animal4d.cli.console import ConsoleProgress
+        from animal4d.data.preprocess import PreprocessRequest, preprocess
+        from animal4d.data.preprocess_source import ClipRequest
+        from animal4d.readers.cop3d import FrameChoice
+        from animal4d.runs import parse_box
+
+        clip = ClipRequest(
+            source=self.source,
+            masks=self.masks,
+            cameras=self.cameras,
+            box=parse_box(self.box),
+            fps=self.fps,
+            choice=FrameChoice(self.start, self.stop, self.stride, self.max_frames),
+        )
+        request = PreprocessRequest(clip, self.out, self.sequence, self.category, self.fitted)
+        with ConsoleProgress() as progress:
+            made = preprocess(request, progress.part)
+        console = Console(highlight=False)
+        for report in made.entries:
+            console.print(f"{report.state:9}[bold]{report.entry}[/bold]: {escape(report.note)}", soft_wrap=True)
+        address = f"external:{self.out}:{made.place.name}"
+        console.print(f"read it with [bold]animal4d reconstruct {escape(address)}[/bold]", soft_wrap=True)
