@@ -82,6 +82,21 @@ class LossWeights:
     """Accelerations of root and joints."""
 
 
+_LEAST_COUNTS = {
+    "steps": 1,
+    "batch_frames": 1,
+    "start_steps": 1,
+    "starts": 1,
+    "surface_samples": 1,
+    "mask_samples": 1,
+    "part_samples": 1,
+    "gaits": 0,
+    "gait_steps": 1,
+    "withhold_frames": 1,
+    "checkpoint_every": 1,
+}
+
+
 @dataclass(frozen=True)
 class FitConfig:
     """How the animal is fitted."""
@@ -144,6 +159,12 @@ class FitConfig:
     """Steps between checkpoints and validations."""
     weights: LossWeights = field(default_factory=LossWeights)
 
+    def __post_init__(self) -> None:
+        for name, least in _LEAST_COUNTS.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise Animal4dError(f"fit.{name} must be a whole number of at least {least}, got {value!r}")
+
 
 Cue = Literal["silhouette", "parts", "surface", "tracks", "features", "keypoints"]
 """What can be left out to see what it is worth."""
@@ -164,6 +185,12 @@ class Config:
     without: tuple[Cue, ...] = ()
     """Cues that are left out. Without silhouettes the masks still start the fit."""
     fit: FitConfig = field(default_factory=FitConfig)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**63:
+            raise Animal4dError(f"the seed must be a whole number from 0 to 2**63 - 1, got {self.seed}")
+        if not 16 <= self.working_size <= 2048:
+            raise Animal4dError(f"working_size must be 16 to 2048 pixels, got {self.working_size}")
 
     @property
     def fit_of_cues(self) -> FitConfig:
@@ -191,6 +218,8 @@ def from_dict(kind: type, data: dict[str, Any], where: str = "config", base: Any
 
     Raises Animal4dError naming the first key that is unknown or of the wrong type.
     """
+    if not isinstance(data, dict):
+        raise Animal4dError(f"{where} must be a mapping of settings, got {data!r}")
     hints = get_type_hints(kind)
     known = {f.name for f in fields(kind)}
     values: dict[str, Any] = {}

@@ -32,6 +32,7 @@ _FILES = (
 """All that a run writes but for its cues, which know themselves whether they are stale."""
 _PACKAGES = ("torch", "numpy", "scipy", "numba", "opencv-python-headless", "av")
 _MEASURES_ONLY = ("truth", "keypoints")
+_KINDS = {"source": Path, "start": int, "stride": int, "stop": int | None, "max_frames": int | None}
 _ABOUT_THIS_CALL = ("out", "overwrite", "resume")
 
 
@@ -67,6 +68,9 @@ class RunRequest:
         plain: dict[str, Any] = {
             name: Path(value) if name in paths and value is not None else value for name, value in values.items()
         }
+        for name, kinds in _KINDS.items():
+            if not isinstance(plain[name], kinds):
+                raise TypeError(f"{name} is {plain[name]!r}")
         return RunRequest(out=out, **plain)
 
 
@@ -139,7 +143,14 @@ class RunFolder:
             raise Animal4dError("--overwrite and --resume exclude each other; give one of them")
         if resume and not self.record.exists():
             raise Animal4dError(f"{self.path} holds no run to go on with; leave --resume away")
-        if overwrite or resume:
+        if resume:
+            return
+        there = [name for name in _FILES if (self.path / name).exists()]
+        if there and not self.record.exists():
+            raise Animal4dError(
+                f"{self.path} is not the folder of a run, but holds {there[0]}; give --out another folder"
+            )
+        if overwrite:
             return
         if self.metrics.exists():
             raise Animal4dError(
@@ -150,6 +161,9 @@ class RunFolder:
             raise Animal4dError(
                 f"{self.path} holds an interrupted run; --resume goes on with it, --overwrite starts again"
             )
+        results = [name for name in there if name not in (self.record.name, self.log.name)]
+        if results:
+            raise Animal4dError(f"{self.path} holds results of a run ({results[0]}); --overwrite replaces them")
 
     def clear(self) -> None:
         """Remove what an earlier run wrote, and nothing else. Cues stay: they are made again where they are stale."""
@@ -171,7 +185,8 @@ class RunFolder:
             record = yaml.safe_load(self.record.read_text())
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise Animal4dError(f"{self.record} cannot be read ({error}); start again with --overwrite") from error
-        if not isinstance(record, dict) or not {"request", "config", "clip"} <= record.keys():
+        parts = [record.get(name) for name in ("request", "config", "clip")] if isinstance(record, dict) else [None]
+        if not all(isinstance(part, dict) for part in parts):
             raise Animal4dError(f"{self.record} is not the record of a run; start again with --overwrite")
         return record
 

@@ -86,7 +86,8 @@ def run_reconstruction(request: RunRequest, config: Config, progress: RunProgres
         with monitor.deferring_interrupts():
             return _run(request, config, folder, monitor, notes)
     except KeyboardInterrupt:
-        raise RunInterrupted(_how_to_go_on(request, folder)) from None
+        untouched = request.overwrite and not monitor.seconds
+        raise RunInterrupted(_how_to_go_on(request, folder, untouched)) from None
 
 
 def evaluate_run(folder: Path, truth: Path | None = None, keypoints: Path | None = None) -> RunResult:
@@ -289,8 +290,9 @@ def _previous_metrics(folder: RunFolder) -> dict[str, Any]:
     return metrics if isinstance(metrics, dict) else {}
 
 
-def _how_to_go_on(request: RunRequest, folder: RunFolder) -> str:
-    if not folder.record.exists():
+def _how_to_go_on(request: RunRequest, folder: RunFolder, untouched: bool) -> str:
+    """`untouched`: what lies in the folder is of the run that was to be replaced."""
+    if untouched or not folder.record.exists():
         return "interrupted before anything was computed; the same command starts again"
     kept = "the checkpoint is kept" if folder.last_checkpoint.exists() else "settings and cues are kept"
     command = shlex.join(["animal4d", "reconstruct", str(request.source), "--out", str(folder.path), "--resume"])

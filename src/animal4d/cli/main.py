@@ -54,5 +54,5 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"animal4d: error: {message}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt as interrupt:
-        print(f"animal4d: {interrupt or 'interrupted'}", file=sys.stderr)
+        print(f"animal4d: {str(interrupt) or 'interrupted'}", file=sys.stderr)
         sys.exit(_INTERRUPTED)

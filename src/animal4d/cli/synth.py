@@ -35,10 +35,12 @@ class Synth:
     def run(self) -> None:
         from rich.console import Console
 
-        from animal4d.synth.clip import make_synthetic_clip, write_synthetic_clip
+        from animal4d.synth.clip import check_empty, make_synthetic_clip, write_synthetic_clip
         from animal4d.synth.external_data import write_external_data
 
         console = Console()
+        if self.layout == "folder":
+            check_empty(self.out)  # rendering takes a while
         with console.status("rendering") as status:
             clip = make_synthetic_clip(self.clip)
             if self.layout == "folder":

@@ -142,7 +142,7 @@ class CsePredictions:
 
     name: ClassVar[str] = "cse-predictions"
     kind: ClassVar[str] = "precomputed"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     cue: ClassVar[str] = "surface"
 
     path: Path
@@ -184,6 +184,10 @@ class CsePredictions:
         inside = ((clip.masks > 0.5) & clip.inside_frame()).cpu()
         for frame, detection in enumerate(detections):
             row, column = inside[frame].nonzero(as_tuple=True)
+            if len(row) > 4 * self.points:
+                # Every second row and column: a quarter of the time, and still more pixels than are wanted.
+                even = (row % 2 == 0) & (column % 2 == 0)
+                row, column = row[even], column[even]
             if detection is None or len(row) == 0:
                 continue
             working = torch.stack((column, row), dim=-1) + 0.5

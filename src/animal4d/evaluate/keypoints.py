@@ -37,6 +37,8 @@ BODY_POINTS: dict[str, str] = {
 }
 """For each of BADJA's names the keypoint of the body, or the joint where there is no such keypoint."""
 
+_LARGEST_STRETCH = 0.05
+"""By which the shape of a frame may differ from the one that points were annotated in: sizes are rounded."""
 PIXEL_CENTER = 0.5
 """BADJA counts pixel centres at whole numbers, we at halves."""
 
@@ -78,6 +80,11 @@ def load_keypoints(path: Path, image_size: tuple[int, int] | None = None) -> Key
     if unknown:
         raise Animal4dError(f"{path}: unknown keypoint {unknown[0]!r}; known are {', '.join(BODY_POINTS)}")
     if image_size is not None:
+        if abs(width * image_size[0] / (height * image_size[1]) - 1) > _LARGEST_STRETCH:
+            raise Animal4dError(
+                f"{path} was made for frames of {width}x{height}, these have {image_size[1]}x{image_size[0]}: it is of "
+                "another video"
+            )
         pixels *= torch.tensor([image_size[1] / width, image_size[0] / height])
     return Keypoints2D(tuple(names.values()), torch.tensor([number for number, _ in frames]), pixels, visible)
 

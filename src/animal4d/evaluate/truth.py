@@ -12,6 +12,7 @@ from torch import Tensor
 
 from animal4d.body.model import BodyModel
 from animal4d.errors import Animal4dError
+from animal4d.files.atomic import open_npz
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def load_truth(path: Path, frame_numbers: Int[Tensor, "frames"]) -> Truth:
     """
     required = ("vertices", "faces", "joints", "joint_names", "world_to_camera")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open_npz(path) as file:
             arrays = {name: file[name] for name in (*required, "frame_numbers", "body_length") if name in file.files}
     except (OSError, ValueError, EOFError) as error:
         raise Animal4dError(f"{path}: cannot be read as truth ({error})") from error

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -71,12 +72,19 @@ def write_npz(path: Path | str, arrays: Mapping[str, ArrayLike]) -> None:
     write_bytes(path, buffer.getvalue())
 
 
+def open_npz(path: Path | str) -> np.lib.npyio.NpzFile:
+    """The arrays of a `.npz` file, to be used in a `with`. Raises OSError, or ValueError where it is no such file."""
+    if Path(path).is_file() and not zipfile.is_zipfile(path):
+        raise ValueError("not a .npz file")
+    return np.load(path, allow_pickle=False)
+
+
 def read_npz_record(path: Path | str, version: int | str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Arrays of a `.npz` file, and the plain values that its array `plain` holds as JSON; `format` must be `version`.
 
     Raises what numpy and json raise on a damaged file, and ValueError on one of another version.
     """
-    with np.load(path, allow_pickle=False) as file:
+    with open_npz(path) as file:
         arrays: dict[str, Any] = {name: file[name] for name in file.files}
     plain: dict[str, Any] = json.loads(str(arrays.pop("plain")))
     if plain.pop("format") != version:
@@ -104,6 +112,8 @@ def writing_errors(path: Path | str) -> Iterator[None]:
             remedy = "writing is not allowed there; choose another folder, or change its permissions"
         elif error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
             remedy = "a file stands where a folder is needed, or the other way round; move it away"
+        elif error.errno in (errno.ENOENT, errno.ENAMETOOLONG, errno.EINVAL):
+            remedy = "the system cannot make such a file there; choose another folder or name"
         else:
             raise
         raise Animal4dError(f"cannot write {path}: {remedy}") from error

@@ -31,7 +31,7 @@ from animal4d.fit.reconstruction import Reconstruction
 from animal4d.fit.split import Split, split_frames
 from animal4d.fit.start import Start, candidate_starts, load_start, start_on_path
 from animal4d.fit.trainer import FitDiverged, StepReport, Trainer
-from animal4d.fit.world import fit_cameras, put_on_ground
+from animal4d.fit.world import fit_cameras, put_on_ground, scale_camera_track
 from animal4d.geometry.cameras import Cameras
 
 BUILTIN = "builtin"
@@ -84,7 +84,7 @@ def load_template(name: str) -> BodyModel:
     if name == BUILTIN:
         return load_builtin_template()
     if not Path(name).is_file():
-        raise Animal4dError(f'template "{name}": no such file; give "builtin" or the SMAL pickle at its place')
+        raise Animal4dError(f'template "{name}": no such file; give "builtin" or the path of a SMAL pickle')
     return load_smal(name)
 
 
@@ -337,4 +337,5 @@ def _reconstruction(problem: _Problem, trainer: Trainer, state: AnimalState) -> 
         fps=clip.fps,
         template=problem.config.template,
     ).to("cpu")
-    return put_on_ground(raw, model.to("cpu"))
+    model = model.to("cpu")
+    return put_on_ground(raw if clip.world_to_camera is None else scale_camera_track(raw, model), model)

@@ -53,6 +53,16 @@ class Reconstruction:
     rim_density: Float[Tensor, "vertices"] | None = None
     """Of the shell texture along the outline."""
 
+    def _check(self) -> None:
+        """Raises ValueError where frames do not agree, or something is not finite."""
+        for name in ("joint_rotations", "intrinsics", "world_to_camera", "frame_numbers", "times"):
+            if len(getattr(self, name)) != len(self):
+                raise ValueError(f"{name} has {len(getattr(self, name))} frames, translation {len(self)}")
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, Tensor) and not bool(value.isfinite().all()):
+                raise ValueError(f"{f.name} is not finite")
+
     def __len__(self) -> int:
         return self.translation.shape[0]
 
@@ -93,7 +103,9 @@ class Reconstruction:
             arrays, plain = read_npz_record(path, _FORMAT)
             tensors: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
             crop = Crop(tensors.pop("crop_origin"), tensors.pop("crop_scale"), tuple(plain.pop("original_size")))
-            return Reconstruction(crop=crop, image_size=tuple(plain.pop("image_size")), **plain, **tensors)
+            loaded = Reconstruction(crop=crop, image_size=tuple(plain.pop("image_size")), **plain, **tensors)
+            loaded._check()
+            return loaded
         except FileNotFoundError as error:
             raise Animal4dError(f"no such reconstruction: {path}") from error
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:

@@ -15,6 +15,10 @@ from animal4d.fit.start import Start
 from animal4d.fit.view_search import R_CAM_FROM_LEVEL
 from animal4d.geometry.rotations import skew
 
+_SCALE_SECONDS = 0.6
+_LEAST_BEND = 0.01
+"""How far a camera path must bend, as a share of its extent, to tell the scale of the world."""
+
 
 def fit_cameras(clip: Clip, start: Start) -> Float[Tensor, "frames 4 4"]:
     """World to camera for the fit: the user's track scaled to the animal, or one level camera for all frames.
@@ -32,26 +36,49 @@ def fit_cameras(clip: Clip, start: Start) -> Float[Tensor, "frames 4 4"]:
 
 
 def camera_track_scale(clip: Clip, start: Start) -> float:
-    """Scale of the user's world in units of the template.
-
-    Of all scales the one under which the animal, seen where the start sees it, accelerates least in the world
-    (linear least squares). 1 where the cameras do not move.
-    """
+    """Scale of the user's world in units of the template, by where the start sees the animal."""
     assert clip.world_to_camera is not None
-    R_world_from_cam = clip.world_to_camera[:, :3, :3].transpose(1, 2)
     rays = torch.cat((start.pixels, torch.ones(len(clip), 1)), dim=1)
     rays = (torch.linalg.inv(clip.intrinsics) @ rays[..., None]).squeeze(-1)
-    seen = (R_world_from_cam @ (rays * start.log_depth.exp()[:, None])[..., None]).squeeze(-1)
-    centers = -(R_world_from_cam @ clip.world_to_camera[:, :3, 3:]).squeeze(-1)
-    if len(clip) < 3:
+    return _steadiest_scale(clip.world_to_camera, rays * start.log_depth.exp()[:, None], clip.times)
+
+
+def _steadiest_scale(
+    world_to_camera: Float[Tensor, "frames 4 4"], in_camera: Float[Tensor, "frames 3"], times: Float[Tensor, "frames"]
+) -> float:
+    """The scale of the camera track under which the animal, seen in the cameras' frames, accelerates least in the world
+    (linear least squares). 1 where the cameras do not move.
+
+    Accelerations are taken over a good part of a second: over less, strides and errors of the path drown those of the
+    camera. Where the cameras move on a straight line they say nothing of the scale, and the animal is taken to move as
+    little as it can.
+    """
+    R_world_from_cam = world_to_camera[:, :3, :3].transpose(1, 2)
+    seen = (R_world_from_cam @ in_camera[..., None]).squeeze(-1)
+    centers = -(R_world_from_cam @ world_to_camera[:, :3, 3:]).squeeze(-1)
+    frames = len(times)
+    travel = float((centers - centers.mean(0)).norm())
+    if frames < 3 or travel < 1e-6 * float(seen.norm()):
         return 1.0
-    a, b = seen.diff(n=2, dim=0).flatten(), centers.diff(n=2, dim=0).flatten()
-    # Positions matter more than jitter: the mean velocity enters as well, so that a straight dolly is no free ride.
-    a = torch.cat((a, 0.1 * seen.diff(dim=0).flatten()))
-    b = torch.cat((b, 0.1 * centers.diff(dim=0).flatten()))
-    if float(b.norm()) < 1e-6 * max(float(a.norm()), 1e-6):
-        return 1.0
+    lag = min(max(round(_SCALE_SECONDS / max(float(times.diff().median()), 1e-6)), 1), (frames - 1) // 2)
+    bends = [path[2 * lag :] - 2 * path[lag:-lag] + path[: -2 * lag] for path in (seen, centers)]
+    if float(bends[1].norm()) > _LEAST_BEND * travel:
+        scale = float(-(bends[0] * bends[1]).sum() / bends[1].square().sum())
+        if scale > 0:
+            return scale
+    a, b = seen.diff(dim=0).flatten(), centers.diff(dim=0).flatten()
     return max(float(-(a @ b) / (b @ b)), 1e-3)
+
+
+def scale_camera_track(reconstruction: Reconstruction, model: BodyModel) -> Reconstruction:
+    """The same animal in the same pictures, with the camera track scaled by what the fitted path says of it."""
+    root = reconstruction.posed(model).joints[:, 0]
+    in_camera = reconstruction.cameras.transform(root[:, None])[:, 0]
+    scale = _steadiest_scale(reconstruction.world_to_camera, in_camera, reconstruction.times)
+    world_to_camera = reconstruction.world_to_camera.clone()
+    world_to_camera[:, :3, 3] *= scale
+    shift = (scale - 1) * reconstruction.cameras.centers
+    return replace(reconstruction, translation=reconstruction.translation + shift, world_to_camera=world_to_camera)
 
 
 def put_on_ground(reconstruction: Reconstruction, model: BodyModel) -> Reconstruction:

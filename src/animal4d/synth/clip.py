@@ -102,10 +102,8 @@ def make_synthetic_clip(config: SynthConfig) -> SyntheticClip:
 def write_synthetic_clip(clip: SyntheticClip, folder: str | Path, overwrite: bool = False) -> None:
     """Write the clip's folder. Raises Animal4dError when something is in the way, or the disk is full."""
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise Animal4dError(f"{folder}: is a file; give a folder")
-    if folder.exists() and any(folder.iterdir()) and not overwrite:
-        raise Animal4dError(f"{folder}: is not empty; give another folder or --overwrite")
+    if not overwrite:
+        check_empty(folder)
     try:
         for name in _PARTS_OF_CLIP:
             _remove(folder / name)
@@ -129,6 +127,14 @@ def write_synthetic_clip(clip: SyntheticClip, folder: str | Path, overwrite: boo
         (folder / "meta.json").write_text(json.dumps(meta, indent=1))
     except OSError as error:
         raise Animal4dError(f"{folder}: cannot write the clip ({error.strerror or error})") from error
+
+
+def check_empty(folder: Path) -> None:
+    """Raises Animal4dError where a clip cannot be written without harm to what is there."""
+    if folder.exists() and not folder.is_dir():
+        raise Animal4dError(f"{folder}: is a file; give a folder")
+    if folder.exists() and any(folder.iterdir()):
+        raise Animal4dError(f"{folder}: is not empty; give another folder")
 
 
 def _remove(path: Path) -> None:

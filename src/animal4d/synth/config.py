@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -77,10 +78,20 @@ class SynthConfig:
 
     def __post_init__(self) -> None:
         height, width = self.image_size
+        for name in ("fps", "start_azimuth", "sweep", "fov", "lens_height", "fill", "shake", "shape_sigma", "heading"):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise Animal4dError(f"synth: {name} must be a finite number, got {value}")
         for wrong, message in (
             (self.frames < 1, f"frames must be at least 1, got {self.frames}"),
             (self.fps <= 0, f"fps must be positive, got {self.fps}"),
-            (min(height, width) < 16, f"image_size must be at least 16 x 16, got {height} x {width}"),
+            (
+                min(height, width) < 16 or max(height, width) > 4096,
+                f"image_size must lie between 16 x 16 and 4096 x 4096, got {height} x {width}",
+            ),
+            (self.seed < 0, f"seed must not be negative, got {self.seed}"),
+            (self.tracks < 0, f"tracks must not be negative, got {self.tracks}"),
+            (self.shape_sigma < 0, f"shape_sigma must not be negative, got {self.shape_sigma}"),
             (not 5 <= self.fov <= 120, f"fov must lie between 5 and 120 degrees, got {self.fov}"),
             (not 0.05 <= self.fill <= 0.95, f"fill must lie between 0.05 and 0.95, got {self.fill}"),
             (self.lens_height <= 0, f"lens_height must be positive, got {self.lens_height}"),
