@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from animal4d.runs import RunRequest
 from animal4d.synth.clip import make_synthetic_clip, write_synthetic_clip
 from animal4d.synth.config import SynthConfig, demo_config, third_party_config
+from animal4d.synth.external_config import TRUTH_FILE, ExternalDataConfig
+from animal4d.synth.external_data import write_external_data
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared" / "clips"
@@ -118,6 +121,23 @@ def _shiba_video(out: Path) -> RunRequest:
     )
 
 
+def external_request(out: Path) -> RunRequest:
+    """A clip with all cues of the published layout, noisy ones, in a tree beside the run."""
+    root = out.parent / f"{out.name}-tree"
+    clip = make_synthetic_clip(external_config())
+    config = ExternalDataConfig()
+    shutil.rmtree(root, ignore_errors=True)
+    write_external_data(clip, root, config)
+    return RunRequest(
+        source=Path(f"external:{root}:{config.sequence}"), truth=root / TRUTH_FILE, out=out, overwrite=True
+    )
+
+
+def external_config() -> SynthConfig:
+    """100 frames of a dog that trots past a camera that goes round it."""
+    return SynthConfig(motion="trot", shape="labrador", camera="orbit", frames=100, seed=3)
+
+
 CASES = (
     Case(
         "demo",
@@ -137,6 +157,18 @@ CASES = (
     _third_party("Cow"),
     _footage("dog"),
     _footage("camel"),
+    Case(
+        "external",
+        "synthetic external data, 100 frames, noisy cues, moving camera",
+        external_request,
+        (
+            Target("iou_test", "test IoU", ">=", 0.93),
+            Target("iou_w5_test", "IoUw5 of the test frames", ">=", 0.88),
+            Target("vertex_error", "vertex error", "<=", 2.5, " % of body length", 100.0),
+            Target("texture_psnrm_test", "PSNRM of the test frames", ">=", 22.0, " dB"),
+            RIGHT_WAY,
+        ),
+    ),
     Case(
         "robolounge",
         "dog-robolounge, every third frame, pseudo masks",

@@ -31,6 +31,8 @@ def read_measurements(folder: Path, keypoints: Path | None) -> dict[str, Any]:
     result = {
         "frames": metrics["frames"],
         "iou_test": metrics["iou"].get("test"),
+        "iou_w5_test": metrics["iou_w5"].get("test"),
+        "texture_psnrm_test": metrics["texture_psnrm"].get("test"),
         "iou_by_frame": metrics["iou"].get("per_frame", []),
         "headings": [heading_in_words(*direction) for direction in forward.tolist()],
         **{

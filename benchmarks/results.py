@@ -122,12 +122,12 @@ def _measure(case: Case, steps: int | None, runs: Path) -> None:
         "total_seconds": total,
         "peak_memory": peak,
         "warnings": [*run.warnings, *([run.diverged] if run.diverged else [])],
-        **_circumstances(config.seed, config.fit.steps),
+        **circumstances(config.seed, config.fit.steps),
     }
     (runs / f"{case.name}.json").write_text(json.dumps(measured, indent=1))
 
 
-def _circumstances(seed: int, steps: int) -> dict[str, Any]:
+def circumstances(seed: int, steps: int) -> dict[str, Any]:
     import platform
 
     import torch
