@@ -77,9 +77,9 @@ def _report(measured: dict[str, dict[str, Any]], frames: int, steps: int) -> str
     lines = [
         "# What every cue is worth",
         "",
-        "Written by `benchmarks/ablations.py`; do not edit. The synthetic external-data clip (noisy cues, moving camera), "
-        f"{frames} frames, {steps} steps, seed 0, commit {about['commit']}, {about['date']}. PSNRM is that of the shell "
-        "texture.",
+        "Written by `benchmarks/ablations.py`; do not edit. The synthetic external-data clip (noisy cues, moving "
+        f"camera), {frames} frames, {steps} steps, seed 0, commit {about['commit']}, {about['date']}. PSNRM is that of "
+        "the shell texture.",
         "",
         "| | " + " | ".join(title for title, *_ in MEASURES) + " |",
         "| --- |" + " ---: |" * len(MEASURES),
