@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -52,6 +53,10 @@ def main(arguments: list[str] | None = None) -> None:
     except Animal4dError as error:
         message = " ".join(str(error).split())
         print(f"animal4d: error: {message}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:
+        # Whoever read our output has had enough, as in `animal4d data list ROOT | head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt as interrupt:
         print(f"animal4d: {str(interrupt) or 'interrupted'}", file=sys.stderr)

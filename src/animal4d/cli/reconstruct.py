@@ -55,7 +55,7 @@ class Reconstruct:
     template: Annotated[str | None, tyro.conf.arg(metavar="builtin|FILE", help_behavior_hint="")] = None
     """Body model: the built-in one (default), or a SMAL pickle of yours."""
     without: tuple[Cue, ...] = ()
-    """Cues to leave out, to see what they are worth."""
+    """Cues to leave out, to see what they are worth. Give them after the source."""
     steps: OptionalInt = None
     """Optimisation steps, instead of the usual number: fewer are faster and coarser."""
     seed: OptionalInt = None
