@@ -38,8 +38,9 @@ def report(cases: Sequence[Case], results: Results, step: str | None) -> str:
     parts = [
         "# Results",
         "Written by `make results` (`benchmarks/results.py`); do not edit. Every clip is reconstructed by the same "
-        "settings, the defaults, in a process of its own; fits see frames and masks, the truth and the keypoints "
-        "only measure them. IoU is taken on held-out test frames, 3D errors over all frames.",
+        "settings, the defaults, in a process of its own. Fits see the frames and the masks of those not held "
+        "out; other masks, the truth and the keypoints only measure them. IoU is taken on held-out test frames, 3D "
+        "errors over all frames.",
         _circumstances(results),
         "## Against the targets",
         "\n".join((*_target_rows(cases, results), _step_row(step))),
