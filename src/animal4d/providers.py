@@ -21,7 +21,7 @@ from animal4d.readers.initial_shape import read_initial_shape
 Notify = Callable[[str], None]
 
 
-def providers_for(clip: Clip, model: BodyModel, builtin_template: bool, notify: Notify) -> CueProviders:
+def providers_for(clip: Clip, model: BodyModel, notify: Notify) -> CueProviders:
     """Providers for the clip, by the address that it was read from.
 
     `notify` hears of everything that came with the clip and cannot be used. Raises Animal4dError where a file that is
@@ -47,7 +47,7 @@ def providers_for(clip: Clip, model: BodyModel, builtin_template: bool, notify: 
         providers = replace(providers, pnp_cameras=PnpCameraFile(files.pnp_cameras.path, files.frame_numbers, limit))
     providers = replace(providers, surface=_surface(files, model, notify))
     if files.init_pose is not None:
-        if builtin_template:
+        if model.name == "builtin":
             notify(f"{files.init_pose} speaks of SMAL's shape space: it is used with --template <SMAL file> only")
         else:
             providers = replace(providers, initial_betas=read_initial_shape(files.init_pose).betas)

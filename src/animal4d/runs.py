@@ -29,7 +29,6 @@ from animal4d.export.video import write_contact_sheet, write_overlay
 from animal4d.files.atomic import write_json
 from animal4d.files.checksums import tensor_checksum
 from animal4d.fit.reconstruct import (
-    BUILTIN,
     FitHistory,
     absolute_template,
     fit_clip,
@@ -147,7 +146,7 @@ def _run(request: RunRequest, config: Config, folder: RunFolder, monitor: Monito
 
     with monitor.stage("finding cues"):
         shown = without_held_out_masks(clip)
-        providers = providers_for(shown, model, config.template == BUILTIN, monitor.watcher.warning)
+        providers = providers_for(shown, model, monitor.watcher.warning)
         cues = make_cues(shown, folder.cues, providers, monitor.watcher.message)
     folder.write_record(record | {"cues": [dict(note) for note in cues.provenance]})
 

@@ -9,7 +9,7 @@ import torch
 
 from animal4d.body.template import load_builtin_template
 from animal4d.config import Config, FitConfig, LossWeights, constant, from_dict, to_dict
-from animal4d.cues.cues import Cues
+from animal4d.cues.cues import CueProviders, Cues
 from animal4d.cues.parts import HEAD, LEG, TAIL, TORSO, Parts
 from animal4d.cues.sparse_keypoints import SparseKeypoints
 from animal4d.cues.surface import SurfacePoints
@@ -17,7 +17,7 @@ from animal4d.errors import Animal4dError
 from animal4d.fit.objective import Objective, frames_that_teach
 from animal4d.fit.parameters import AnimalParameters
 from animal4d.fit.presets import preset
-from animal4d.fit.reconstruct import SilentProgress, fit_clip
+from animal4d.fit.reconstruct import SilentProgress, fit_clip, reconstruct
 from animal4d.fit.split import split_frames
 from animal4d.fit.world import fit_cameras
 from animal4d.geometry.cameras import Cameras
@@ -125,3 +125,16 @@ def test_presets_and_single_settings_join():
     assert preset("default") == FitConfig()
     with pytest.raises(Animal4dError, match="unknown key 'batch'"):
         from_dict(Config, {"fit": {"batch": 8}}, base=base)
+
+
+def test_the_python_api_asks_for_the_cues_that_came_with_a_clip(scene, monkeypatch):
+    clip, _ = scene
+    asked = []
+
+    def providers(shown, model, notify):
+        asked.append((shown.mask_valid.sum(), model.name))
+        return CueProviders()
+
+    monkeypatch.setattr("animal4d.fit.reconstruct.providers_for", providers)
+    reconstruct(clip, Config(fit=replace(FitConfig(), steps=1, start_steps=1, starts=1, gaits=0)))
+    assert asked == [(FRAMES, "builtin")]

@@ -33,6 +33,7 @@ from animal4d.fit.start import Start, candidate_starts, load_start, start_on_pat
 from animal4d.fit.trainer import FitDiverged, StepReport, Trainer
 from animal4d.fit.world import fit_cameras, put_on_ground, scale_camera_track
 from animal4d.geometry.cameras import Cameras
+from animal4d.providers import providers_for
 
 BUILTIN = "builtin"
 """Name of the template that is always there."""
@@ -151,8 +152,11 @@ def reconstruct(clip: Clip, config: Config | None = None, progress: FitProgress 
     """
     from animal4d.cues.cues import make_cues
 
+    config, progress = config or Config(), progress or SilentProgress()
     shown = without_held_out_masks(clip)
-    reconstruction, _ = fit_clip(clip, shown, make_cues(shown), config or Config(), progress or SilentProgress())
+    providers = providers_for(shown, load_template(config.template), progress.message)
+    cues = make_cues(shown, providers=providers, notify=progress.message)
+    reconstruction, _ = fit_clip(clip, shown, cues, config, progress)
     return reconstruction
 
 
