@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from animal4d.clip import Clip
-from animal4d.cues.sequence_frames import places_in_sequence
+from animal4d.cues.sequence_frames import places_in_sequence, sequence_file_note
 from animal4d.errors import Animal4dError
 from animal4d.files.arrays import checked_array
-from animal4d.files.checksums import file_checksum
 from animal4d.files.unpickle import load_pickle
 from animal4d.geometry.cameras import PYTORCH3D_FLIP
 
@@ -68,13 +67,8 @@ class PnpCameraFile:
 
     def config(self) -> dict[str, Any]:
         """Raises Animal4dError where the file is missing."""
-        if not self.path.is_file():
-            raise Animal4dError(f"no file of PnP cameras {self.path}: leave the cue out, or make it")
-        return {
-            "file": file_checksum(self.path),
-            "sequence_frames": list(self.sequence_frames),
-            "frame_limit": self.frame_limit,
-        }
+        note = sequence_file_note(self.path, "PnP cameras", self.sequence_frames)
+        return note | {"frame_limit": self.frame_limit}
 
     def __call__(self, clip: Clip) -> PnpCameras:
         """Cameras of the clip's frames; those beyond the frame limit have no solution.

@@ -7,6 +7,8 @@ frame numbers have gaps the two differ.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -14,6 +16,14 @@ from torch import Tensor
 
 from animal4d.clip import Clip
 from animal4d.errors import Animal4dError
+from animal4d.files.checksums import file_checksum
+
+
+def sequence_file_note(path: Path, what: str, sequence_frames: Sequence[int]) -> dict[str, Any]:
+    """What a cue from such a file depends on. Raises Animal4dError where the file is missing."""
+    if not path.is_file():
+        raise Animal4dError(f"no file of {what} {path}: leave the cue out, or make it")
+    return {"file": file_checksum(path), "sequence_frames": list(sequence_frames)}
 
 
 def places_in_sequence(clip: Clip, sequence_frames: Sequence[int]) -> Int[Tensor, "frames"]:

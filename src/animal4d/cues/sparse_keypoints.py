@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from animal4d.clip import Clip
-from animal4d.cues.sequence_frames import places_in_sequence
+from animal4d.cues.sequence_frames import places_in_sequence, sequence_file_note
 from animal4d.errors import Animal4dError
 from animal4d.files.arrays import checked_array
-from animal4d.files.checksums import file_checksum
 from animal4d.files.unpickle import load_pickle
 from animal4d.geometry.padded_frame import padded_to_original
 
@@ -68,9 +67,7 @@ class SparseKeypointFile:
 
     def config(self) -> dict[str, Any]:
         """Raises Animal4dError where the file is missing."""
-        if not self.path.is_file():
-            raise Animal4dError(f"no file of keypoints {self.path}: leave the cue out, or make it")
-        return {"file": file_checksum(self.path), "sequence_frames": list(self.sequence_frames)}
+        return sequence_file_note(self.path, "keypoints", self.sequence_frames)
 
     def __call__(self, clip: Clip) -> SparseKeypoints:
         """Keypoints of the clip's frames. Scores beyond [0, 1], as peaks of heat maps may be, are clamped.

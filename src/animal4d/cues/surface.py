@@ -22,11 +22,10 @@ from animal4d.errors import Animal4dError
 from animal4d.files.arrays import checked_array
 from animal4d.files.checksums import file_checksum, tensor_checksum
 from animal4d.files.unpickle import load_pickle
+from animal4d.geometry.padded_frame import PADDED_SIZE
 
 DETECTED_CLASSES = ("bear", "cow", "cat", "dog", "elephant", "giraffe", "horse", "sheep", "zebra")
 """What the numbers in `pred_classes` mean."""
-PADDED_SIZE = 800
-"""Side in pixels of the square in which boxes count; the frame lies, scaled, in its top-left corner."""
 MAP_SIZE = 112
 """Side of the maps of a detection."""
 TEMPERATURE = 1e-5

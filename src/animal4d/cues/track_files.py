@@ -9,11 +9,10 @@ from typing import Any, ClassVar
 import torch
 
 from animal4d.clip import Clip
-from animal4d.cues.sequence_frames import places_in_sequence
+from animal4d.cues.sequence_frames import places_in_sequence, sequence_file_note
 from animal4d.cues.tracks import Tracks
 from animal4d.errors import Animal4dError
 from animal4d.files.arrays import checked_array
-from animal4d.files.checksums import file_checksum
 from animal4d.files.unpickle import load_torch
 from animal4d.geometry.padded_frame import PADDED_SIZE, padded_to_original
 
@@ -42,9 +41,7 @@ class TrackFile:
 
     def config(self) -> dict[str, Any]:
         """Raises Animal4dError where the file is missing."""
-        if not self.path.is_file():
-            raise Animal4dError(f"no file of tracks {self.path}: leave the cue out, or make it")
-        return {"file": file_checksum(self.path), "sequence_frames": list(self.sequence_frames)}
+        return sequence_file_note(self.path, "tracks", self.sequence_frames)
 
     def __call__(self, clip: Clip) -> Tracks:
         """The tracks of the clip's frames; a point that leaves the frame is not visible there.

@@ -78,9 +78,6 @@ PAPER_TEXTURE: dict[str, Schedule] = {
 }
 """Learning rates of the texture's feature grid and of its decoder (method of the duplex mesh)."""
 
-PAPER_SURFACE_SAMPLES_KEPT = 1000
-"""Steps for which the published fit keeps the same samples of the surface; ours draws new ones in every step."""
-
 
 def preset(name: Preset) -> FitConfig:
     """How the animal is fitted: ours, or as published, but for the number of steps, which is ours."""

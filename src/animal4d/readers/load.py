@@ -122,19 +122,8 @@ def _load_sequence(
 ) -> Clip:
     if unused:
         raise Animal4dError(f"{unused[0]} is for videos and folders: {address} brings its own masks and cameras")
-    if address.layout == "external":
-        clip, _ = read_external(
-            address.root,
-            address.sequence,
-            choice,
-            fov=fov,
-            fps=fps,
-            working_size=working_size,
-            name=name,
-            progress=progress,
-        )
-        return clip
-    return read_cop3d(
+    read = {"cop3d": read_cop3d, "external": lambda *sequence, **how: read_external(*sequence, **how)[0]}
+    return read[address.layout](
         address.root,
         address.sequence,
         choice,
