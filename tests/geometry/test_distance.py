@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from animal4d.geometry.distance import distance_transform, sample_image, squared_distance_to_mask
+from animal4d.geometry.distance import distance_transform, sample_image, signed_distance, squared_distance_to_mask
 
 
 def _masks() -> torch.Tensor:
@@ -52,3 +52,33 @@ def test_gradient_points_away_from_the_mask_and_passes_gradcheck():
     assert gradient[0, 2, 0] < 0
     assert (gradient[0, 3] == 0).all()
     assert torch.autograd.gradcheck(lambda p: squared_distance_to_mask(field, p), points)
+
+
+def _disc(center: tuple[float, float], radius: float, fineness: int = 16) -> torch.Tensor:
+    """Share of every pixel that a disc covers."""
+    places = (torch.arange(32 * fineness) + 0.5) / fineness
+    inside = (places[None] - center[0]).square() + (places[:, None] - center[1]).square() < radius**2
+    return torch.nn.functional.avg_pool2d(inside[None].float(), fineness)
+
+
+def test_signed_distance_of_a_soft_disc_is_that_of_the_disc():
+    # At every place of the grid relative to the disc: no bias inwards or outwards.
+    centers = torch.arange(32) + 0.5
+    for center, radius in (((16.0, 16.0), 7.0), ((15.3, 16.8), 6.4), ((16.5, 14.1), 8.7)):
+        exact = ((centers[None] - center[0]).square() + (centers[:, None] - center[1]).square()).sqrt() - radius
+        error = (signed_distance(_disc(center, radius))[0] - exact)[exact.abs() < 5]
+        assert error.abs().max() < 0.3
+        assert error.mean().abs() < 0.05
+
+
+def test_signed_distance_of_a_binary_edge_lies_between_the_pixels():
+    mask = torch.zeros(1, 20, 20)
+    mask[:, :, 8:] = 1
+    expected = (8 - (torch.arange(20) + 0.5)).expand(20, -1)
+    torch.testing.assert_close(signed_distance(mask)[0], expected, rtol=0, atol=1e-4)
+    assert torch.equal(signed_distance(mask > 0), signed_distance(mask))
+
+
+def test_signed_distance_of_empty_and_full_masks():
+    assert torch.isposinf(signed_distance(torch.zeros(1, 6, 6))).all()
+    assert torch.isneginf(signed_distance(torch.ones(1, 6, 6))).all()

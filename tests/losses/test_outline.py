@@ -8,6 +8,8 @@ from animal4d.geometry.rasterize import rasterize
 from animal4d.losses.outline import OutlineTarget, outline_distance
 
 SIZE = 96
+OFF_GRID = 0.0037
+"""Keeps edges of the disc from running exactly through pixel centres."""
 INTRINSICS = torch.tensor([[[100.0, 0.0, SIZE / 2], [0.0, 100.0, SIZE / 2], [0.0, 0.0, 1.0]]])
 
 
@@ -26,7 +28,7 @@ def drawn(vertices: torch.Tensor, faces: torch.Tensor):
 
 
 def target_of(radius: float) -> OutlineTarget:
-    vertices, faces = disc(radius)
+    vertices, faces = disc(radius, OFF_GRID)
     return OutlineTarget.from_masks(drawn(vertices, faces).covered, torch.ones(1, SIZE, SIZE, dtype=torch.bool))
 
 
@@ -34,13 +36,51 @@ def loss_of(vertices: torch.Tensor, faces: torch.Tensor, target: OutlineTarget) 
     return outline_distance(drawn(vertices, faces), vertices, faces, INTRINSICS, target)
 
 
-def test_zero_on_the_same_outline_and_the_squared_distance_off_it():
+def test_small_on_the_same_outline_and_the_squared_distance_off_it():
     target = target_of(0.25)
-    assert float(loss_of(*disc(0.25), target)) < 1e-9
+    # Pixels are at most half a pixel's step off the outline's mean.
+    assert pixels_off(0.25, target) < 0.3
     for radius in (0.23, 0.27):
-        # Two pixels off, give or take half the diagonal of a pixel, to which outlines are rounded.
-        pixels = float(loss_of(*disc(radius), target)) ** 0.5 * SIZE / 2
-        assert 1.29 < pixels < 2.71
+        assert abs(pixels_off(radius, target) - 2.0) < 0.3
+
+
+def pixels_off(radius: float, target: OutlineTarget) -> float:
+    """Root mean square of the distance between the outlines."""
+    return float(loss_of(*disc(radius, OFF_GRID), target)) ** 0.5 * SIZE / 2
+
+
+def test_errors_outwards_cost_as_much_as_inwards():
+    # A loss that charges one side less settles there: outlines would come out too small or too large everywhere.
+    target = soft_target_of(0.25)
+    for error in (0.004, 0.01):
+        inwards, outwards = pixels_off(0.25 - error, target), pixels_off(0.25 + error, target)
+        assert abs(inwards - outwards) < 0.12
+
+
+def test_descending_ends_on_the_outline_of_a_soft_mask_to_a_tenth_of_a_pixel():
+    target = soft_target_of(0.25)
+    base, faces = disc(1.0)
+    middle = torch.tensor([OFF_GRID, 0.0])
+    log_radius = torch.tensor(-1.6, requires_grad=True)
+    optimizer = torch.optim.Adam([log_radius], lr=0.01)
+    radii = []
+    for step in range(160):
+        optimizer.param_groups[0]["lr"] = 0.01 if step < 60 else 0.002
+        optimizer.zero_grad()
+        rim = base[..., :2] * log_radius.exp() + middle
+        loss_of(torch.cat((rim, base[..., 2:]), dim=-1), faces, target).sum().backward()
+        optimizer.step()
+        radii.append(float(log_radius.detach().exp()))
+    assert abs(sum(radii[100:]) / 60 - 0.25) * 100 < 0.1
+
+
+def soft_target_of(radius: float) -> OutlineTarget:
+    """Of a mask that holds the share of every pixel that the disc covers."""
+    vertices, faces = disc(radius, OFF_GRID)
+    fine = torch.tensor([8.0, 8.0, 1.0])[:, None] * INTRINSICS
+    covered = rasterize(vertices, faces, fine, (8 * SIZE, 8 * SIZE)).covered.float()
+    soft = torch.nn.functional.avg_pool2d(covered[:, None], 8)[:, 0]
+    return OutlineTarget.from_masks(soft, torch.ones(1, SIZE, SIZE, dtype=torch.bool))
 
 
 def test_gradient_pulls_the_rim_to_the_mask():

@@ -7,7 +7,6 @@ follows the chamfer, it does not replace it.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +14,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from animal4d.geometry.cameras import project
-from animal4d.geometry.distance import distance_transform
+from animal4d.geometry.distance import signed_distance
 from animal4d.geometry.mesh import corners_in_frames
 from animal4d.geometry.rasterize import Fragments
 from animal4d.losses.tracks import pseudo_huber
@@ -26,12 +25,12 @@ HUBER_PIXELS = 3.0
 
 @dataclass(frozen=True)
 class OutlineTarget:
-    """How far every pixel is from being the outermost of the mask, prepared once."""
+    """How far every pixel is from where the outermost pixels of a drawing with the mask's outline lie, prepared once."""
 
     offset: Float[Tensor, "frames height width"]
-    """Signed pixels to the mask's outermost pixels: positive outside, zero on them, negative further inside."""
+    """Signed pixels: positive too far out, negative too far in."""
     direction: Float[Tensor, "frames height width 2"]
-    """Gradient of `offset` by x and y."""
+    """Gradient of the signed distance to the outline by x and y."""
     usable: Bool[Tensor, "frames height width"]
     """Pixels that were filmed, in frames that have a mask."""
 
@@ -41,16 +40,19 @@ class OutlineTarget:
     ) -> OutlineTarget:
         """From masks whose values above 0.5 (or True) are the animal. Within two pixels of the frame's border nothing
         is known of the outline."""
-        inside = masks > 0.5
-        # An outermost pixel touches the background, at the furthest by a corner.
-        offset = distance_transform(inside) - (distance_transform(~inside) - math.sqrt(2)).clamp_min(0)
-        down, right = torch.gradient(offset, dim=(1, 2))
+        distance = signed_distance(masks).nan_to_num(posinf=0.0, neginf=-1.0)
+        down, right = torch.gradient(distance, dim=(1, 2))
+        direction = torch.stack((right, down), dim=-1)
+        # A pixel is outermost when its centre is nearer to the outline than a pixel's step across it: its centre lies
+        # half such a step inside on average, whatever way the outline runs.
+        step = torch.nn.functional.normalize(direction, dim=-1).abs().amax(-1)
+        offset = distance + 0.5 * step
         hidden = torch.nn.functional.max_pool2d((~filmed)[:, None].float(), 5, 1, 2)[:, 0] > 0
         height, width = masks.shape[1:]
         border = torch.ones(height, width, dtype=torch.bool, device=masks.device)
         border[2 : height - 2, 2 : width - 2] = False
-        usable = ~hidden & ~border & inside.flatten(1).any(1)[:, None, None]
-        return cls(offset, torch.stack((right, down), dim=-1), usable)
+        usable = ~hidden & ~border & (masks > 0.5).flatten(1).any(1)[:, None, None]
+        return cls(offset, direction, usable)
 
     def to(self, device: torch.device | str) -> OutlineTarget:
         return OutlineTarget(self.offset.to(device), self.direction.to(device), self.usable.to(device))
@@ -72,7 +74,7 @@ def outline_distance(
     Zero in frames where no outline is drawn or none is known.
     """
     covered = fragments.covered
-    outermost = covered & (torch.nn.functional.max_pool2d((~covered)[:, None].float(), 3, 1, 1)[:, 0] > 0)
+    outermost = covered & _beside(~covered)
     frame, row, column = (outermost & target.usable).nonzero(as_tuple=True)
     corners = faces[fragments.face_index[frame, row, column]]
     at_corners = corners_in_frames(vertices_in_camera, frame, corners)
@@ -85,3 +87,13 @@ def outline_distance(
     count = zeros.index_add(0, frame, torch.ones_like(cost)).clamp_min(1)
     height, width = covered.shape[1:]
     return (2.0 / min(height, width)) ** 2 * zeros.index_add(0, frame, cost) / count
+
+
+def _beside(pixels: Bool[Tensor, "frames height width"]) -> Bool[Tensor, "frames height width"]:
+    """Pixels with one of these above, below, left or right of them."""
+    beside = torch.zeros_like(pixels)
+    beside[:, 1:] |= pixels[:, :-1]
+    beside[:, :-1] |= pixels[:, 1:]
+    beside[:, :, 1:] |= pixels[:, :, :-1]
+    beside[:, :, :-1] |= pixels[:, :, 1:]
+    return beside

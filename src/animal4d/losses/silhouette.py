@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from animal4d.geometry.distance import distance_transform, squared_distance_to_mask
+from animal4d.geometry.distance import signed_distance, squared_distance_to_mask
 from animal4d.geometry.mesh import SurfacePoints
 from animal4d.geometry.nearest import chamfer_2d, squared_distances_to_nearest
 
@@ -29,7 +29,7 @@ class SilhouetteTarget:
     lengths: Int[Tensor, "frames"]
     """How many of them count; zero where the mask is empty."""
     distances: Float[Tensor, "frames height width"]
-    """Distance of every pixel to the mask."""
+    """Signed distance of every pixel to the mask's outline, negative inside; zero where the mask is empty."""
 
     @classmethod
     def from_masks(cls, masks: Shaped[Tensor, "frames height width"]) -> SilhouetteTarget:
@@ -40,7 +40,7 @@ class SilhouetteTarget:
         for frame, mask in enumerate(inside):
             row, column = mask.nonzero(as_tuple=True)
             pixels[frame, : len(row)] = torch.stack((column, row), dim=1) + 0.5
-        return cls(pixels, lengths, distance_transform(inside))
+        return cls(pixels, lengths, signed_distance(masks).nan_to_num(posinf=0.0, neginf=-1.0))
 
     def __getitem__(self, frames: Tensor | slice | list[int]) -> SilhouetteTarget:
         return SilhouetteTarget(self.pixels[frames], self.lengths[frames], self.distances[frames])
@@ -98,7 +98,8 @@ def silhouette_distance(
     """Nearly the same for a fraction of the cost.
 
     From the mesh to the mask by a lookup in the distance image, from the mask to the mesh by exact nearest neighbours.
-    Inside the mask the first is zero, where `silhouette_chamfer` has the (tiny) distance to the nearest pixel centre.
+    Up to the mask's outline the first is zero, where `silhouette_chamfer` has the distance to the nearest pixel centre
+    and draws outlines half a pixel inwards.
     """
     to_mask = squared_distance_to_mask(target.distances, points)
     weights = torch.ones_like(to_mask) if weights is None else weights
