@@ -18,7 +18,8 @@ import animal4d
 from animal4d.errors import Animal4dError
 from animal4d.geometry.cameras import Cameras, cameras_to_pytorch3d
 from animal4d.readers.address import parse_address
-from animal4d.readers.cop3d import Cop3dIndex, padded, read_cop3d, whole_frame_crop
+from animal4d.readers.cop3d import padded, read_cop3d, whole_frame_crop
+from animal4d.readers.cop3d_index import Cop3dIndex
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tests.readers.external_tree import LANDSCAPE, PORTRAIT, dump, init_pose, re
 import animal4d
 from animal4d.errors import Animal4dError
 from animal4d.readers.cop3d import FrameChoice
-from animal4d.readers.external import read_external
+from animal4d.readers.external import find_external_files, read_external
 from animal4d.readers.initial_shape import read_initial_shape
 
 
@@ -52,8 +52,8 @@ def test_without_refined_masks_it_is_the_clip_of_cop3d(root):
 
 
 def test_files_that_are_there(root):
-    clip, files = read_external(root, PORTRAIT.name, FrameChoice(start=1, max_frames=2))
-    assert clip.frame_numbers.tolist() == [3, 6]
+    assert read_external(root, PORTRAIT.name, FrameChoice(start=1, max_frames=2)).frame_numbers.tolist() == [3, 6]
+    files = find_external_files(root, PORTRAIT.name)
     assert files.frame_numbers == PORTRAIT.numbers
     assert files.stems[1] == "frame000003"
     assert set(files.missing()) == {"cse_weights"}
@@ -65,7 +65,7 @@ def test_files_that_are_there(root):
 
 
 def test_files_that_are_not_there(root):
-    _, files = read_external(root, LANDSCAPE.name)
+    files = find_external_files(root, LANDSCAPE.name)
     missing = files.missing()
     assert {"refined_masks", "part_masks", "tracking_points", "cse_predictions", "pnp_cameras"} <= set(missing)
     assert files.part_masks is None and files.cse_predictions is None and files.init_pose is None
@@ -78,10 +78,11 @@ def test_files_that_are_not_there(root):
     ["refined_masks", "part_masks", "tracking_points", "sparse_keypoints", "init_pose", "lbo_smal", "smal_symmetry"],
 )
 def test_each_optional_file_may_be_missing(root, entry):
-    path = read_external(root, PORTRAIT.name)[1].present()[entry]
+    path = find_external_files(root, PORTRAIT.name).present()[entry]
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    clip, files = read_external(root, PORTRAIT.name)
-    assert len(clip) == 5 and entry in files.missing() and getattr(files, entry) is None
+    files = find_external_files(root, PORTRAIT.name)
+    assert len(read_external(root, PORTRAIT.name)) == 5
+    assert entry in files.missing() and getattr(files, entry) is None
 
 
 def test_other_sequences_files_are_not_taken(root):
@@ -90,7 +91,7 @@ def test_other_sequences_files_are_not_taken(root):
     dump(folder / f"{PORTRAIT.name}_1_900_pnp_R_T.pk", {})
     dump(folder / f"x{PORTRAIT.name}_900_pnp_R_T.pk", {})
     dump(folder / f"{PORTRAIT.name}_900_pnp_R_T.pk.part", {})
-    _, files = read_external(root, PORTRAIT.name)
+    files = find_external_files(root, PORTRAIT.name)
     assert files.pnp_cameras is not None and files.pnp_cameras.frame_limit == 4
 
 

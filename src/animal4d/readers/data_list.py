@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from animal4d.readers.cop3d import INDEX_NAME, IndexedSequence, open_index
+from animal4d.readers.cop3d_index import INDEX_NAME, IndexedSequence, open_index
 from animal4d.readers.external import SEQUENCE_ENTRIES, external_files, open_external
 
 

@@ -1,7 +1,7 @@
 """The external data tree of 4D-Animal: a COP3D subset, refined masks, and files of precomputed cues.
 
-`read_external` gives the clip and an `ExternalFiles` that says which of the optional files are there; what is in them
-is read and checked by the cues' own providers.
+`read_external` gives the clip, `find_external_files` says which of the optional files are there; what is in them is
+read and checked by the cues' own providers.
 """
 
 from __future__ import annotations
@@ -14,15 +14,8 @@ from pathlib import Path
 from animal4d.clip import Clip
 from animal4d.errors import Animal4dError
 from animal4d.files.paths import join_inside
-from animal4d.readers.cop3d import (
-    INDEX_NAME,
-    Cop3dIndex,
-    FrameChoice,
-    FrameMask,
-    IndexedFrame,
-    IndexedSequence,
-    sequence_clip,
-)
+from animal4d.readers.cop3d import FrameChoice, sequence_clip
+from animal4d.readers.cop3d_index import INDEX_NAME, Cop3dIndex, FrameMask, IndexedFrame, IndexedSequence
 from animal4d.readers.source import Progress
 
 
@@ -123,17 +116,14 @@ def read_external(
     working_size: int = 256,
     name: str | None = None,
     progress: Progress | None = None,
-) -> tuple[Clip, ExternalFiles]:
-    """A sequence with refined masks where there are any, else COP3D's, and the files that come with it.
-
-    Raises Animal4dError as `read_cop3d` does; the optional files are looked for, not opened.
-    """
+) -> Clip:
+    """A sequence with refined masks where there are any, else COP3D's. Raises Animal4dError as `read_cop3d` does."""
     index = open_external(root)
     frames = index.frames(sequence)
-    files = external_files(root, index.sequence(sequence), frames)
-    clip = sequence_clip(
+    refined_masks = external_files(root, index.sequence(sequence), frames).refined_masks
+    return sequence_clip(
         f"external:{root}:{sequence}",
-        _with_refined_masks(frames, files.refined_masks),
+        _with_refined_masks(frames, refined_masks),
         choice or FrameChoice(),
         fov=fov,
         fps=fps,
@@ -141,11 +131,20 @@ def read_external(
         name=name or sequence,
         progress=progress,
     )
-    return clip, files
+
+
+def find_external_files(root: Path, sequence: str) -> ExternalFiles:
+    """The optional files of a sequence; they are looked for, not opened.
+
+    Raises Animal4dError where the index or the sequence cannot be used.
+    """
+    index = open_external(root)
+    return external_files(root, index.sequence(sequence), index.frames(sequence))
 
 
 def external_files(root: Path, sequence: IndexedSequence, frames: Sequence[IndexedFrame]) -> ExternalFiles:
-    """The optional files of a sequence. Raises Animal4dError where its name or category leads out of the tree."""
+    """The same for a sequence of an open index. Raises Animal4dError where its name or category leads out of the
+    tree."""
     name = sequence.name
     beside_frames = join_inside(root / "cop3d_data", f"{sequence.category}/{name}")
     cse = _largest_limit(root / "preprocessing" / "cse_embeddings", name, "cse_predictions")

@@ -50,13 +50,7 @@ class FolderSource:
 
     def read(self, numbers: Sequence[int]) -> Iterator[Image]:
         for number in numbers:
-            image = read_image(self.files[number])
-            if image.shape[:2] != self.size:
-                raise Animal4dError(
-                    f"{self.files[number]} is {size_in_words(image.shape[:2])} but {self.files[0].name} is "
-                    f"{size_in_words(self.size)}: all frames must have one size"
-                )
-            yield image
+            yield read_frame(self.files[number], self.size, f"{self.files[0].name} is")
 
 
 def read_image(path: Path) -> Image:
@@ -73,6 +67,20 @@ def read_image(path: Path) -> Image:
         raise Animal4dError(
             f"frame {path} cannot be read ({error}): replace it, or leave it out by --start and --stop"
         ) from error
+
+
+def read_frame(path: Path, size: tuple[int, ...], expected: str) -> Image:
+    """A picture of the size that all others have. `expected` says who has it, as "the index says".
+
+    Raises Animal4dError where the picture cannot be read, or has another size.
+    """
+    image = read_image(path)
+    if image.shape[:2] != size:
+        raise Animal4dError(
+            f"{path} is {size_in_words(image.shape[:2])} but {expected} {size_in_words(size)}: all frames must have "
+            "one size, or cameras would not fit; restore the original picture"
+        )
+    return image
 
 
 def size_in_words(size: tuple[int, ...]) -> str:
