@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from tests.cli.commands import animal4d
 
+from animal4d.body.smal import write_smal_pickle
 from animal4d.body.template import load_builtin_template
 from animal4d.clip import Crop
 from animal4d.cues.parts import PART_LABELS, PartMaskFiles
@@ -22,18 +23,21 @@ from animal4d.cues.sparse_keypoints import SparseKeypointFile
 from animal4d.cues.surface import CsePredictions
 from animal4d.cues.surface_embeddings import EmbeddingFiles, template_embeddings
 from animal4d.cues.track_files import TrackFile
+from animal4d.data.pack import pack
 from animal4d.data.preprocess import Preprocessed, PreprocessRequest, preprocess
 from animal4d.data.preprocess_source import ClipRequest
+from animal4d.data.unpack import unpack
 from animal4d.data.verify import verify
 from animal4d.errors import Animal4dError
 from animal4d.fit.reconstruction import Reconstruction
 from animal4d.readers.cop3d import FrameChoice
-from animal4d.readers.external import ExternalFiles, read_external
+from animal4d.readers.external import ExternalFiles, find_external_files, read_external
+from animal4d.readers.initial_shape import read_initial_shape
 from animal4d.synth.clip import SyntheticClip, make_synthetic_clip, write_synthetic_clip
 from animal4d.synth.config import SynthConfig
 
 CLIP = SynthConfig(frames=6, image_size=(120, 160), tracks=40, seed=4)
-_FITTED = ("part_masks", "cse_predictions", "pnp_cameras", "sparse_keypoints", "init_pose")
+_FITTED = ("part_masks", "cse_predictions", "pnp_cameras", "sparse_keypoints")
 
 
 @dataclass(frozen=True)
@@ -95,15 +99,15 @@ def contents(root: Path) -> dict[str, tuple[bytes, int]]:
 
 
 def read(root: Path, working_size: int = 80) -> tuple:
-    return read_external(root, "walk", working_size=working_size)
+    return read_external(root, "walk", working_size=working_size), find_external_files(root, "walk")
 
 
 def test_the_tree_of_a_folder_with_a_run(finished: tuple[Path, Preprocessed], footage: Footage):
     root, made = finished
-    assert set(states(made).values()) == {"written"}
+    assert {entry for entry, state in states(made).items() if state != "written"} == {"init_pose"}
     assert [finding for finding in verify(root).findings if finding.state == "broken"] == []
     clip, files = read(root)
-    assert set(files.missing()) == {"cse_weights", "smal_model", "smal_symmetry"}
+    assert set(files.missing()) == {"init_pose", "cse_weights", "smal_model", "smal_symmetry"}
     # Without cameras of its own the clip has those of the run.
     torch.testing.assert_close(clip.world_to_camera, footage.film.cameras.world_to_camera, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(clip.times, torch.arange(6) / CLIP.fps)
@@ -127,7 +131,7 @@ def test_cues_of_a_perfect_run_are_true(finished: tuple[Path, Preprocessed], foo
     assert files.cse_predictions is not None
     embeddings = template_embeddings(EmbeddingFiles.in_tree(root), load_builtin_template())
     provider = CsePredictions(files.cse_predictions.path, embeddings, files.frame_numbers)
-    first, _ = read_external(root, "walk", FrameChoice(stop=1), working_size=80)
+    first = read_external(root, "walk", FrameChoice(stop=1), working_size=80)
     surface = provider(first)
     filled = surface.confidence[0] > 0
     places = footage.film.cameras.project(footage.film.truth.vertices)[0, surface.vertices[0, filled]]
@@ -166,12 +170,37 @@ def test_a_second_call_writes_nothing(finished: tuple[Path, Preprocessed], foota
     root, _ = finished
     before = contents(root)
     again = preprocess(request(footage, root, run=footage.run))
-    assert set(states(again).values()) == {"current"}
+    assert {entry for entry, state in states(again).items() if state != "current"} == {"init_pose"}
     assert contents(root) == before
     # What a run gave stays when a later call does not name it.
     without = preprocess(request(footage, root))
     assert {states(without)[entry] for entry in _FITTED} == {"current"}
     assert contents(root) == before
+
+
+def test_what_is_packed_and_unpacked_is_still_current(
+    finished: tuple[Path, Preprocessed], footage: Footage, tmp_path: Path
+):
+    """The notes on how entries were made travel with them."""
+    pack(finished[0], ["walk"], tmp_path / "walk.tar")
+    unpack(tmp_path / "walk.tar", tmp_path / "there")
+    again = preprocess(request(footage, tmp_path / "there", run=footage.run))
+    assert {entry for entry, state in states(again).items() if state != "current"} == {"init_pose"}
+    pack(tmp_path / "there", ["walk"], tmp_path / "again.tar")
+    assert (tmp_path / "again.tar").read_bytes() == (tmp_path / "walk.tar").read_bytes()
+
+
+def test_only_a_run_with_a_smal_model_tells_a_first_shape(footage: Footage, tmp_path: Path):
+    """The built-in template's numbers would be another animal in SMAL's shape space."""
+    write_smal_pickle(load_builtin_template(), tmp_path / "smal.pkl")
+    replace(perfect(footage.film), template=str(tmp_path / "smal.pkl")).save(tmp_path / "run" / "reconstruction.npz")
+    root = tmp_path / "tree"
+    assert states(preprocess(request(footage, root, run=tmp_path / "run")))["init_pose"] == "written"
+    path = find_external_files(root, "walk").init_pose
+    assert path is not None and footage.film.truth.body is not None
+    torch.testing.assert_close(read_initial_shape(path).betas, footage.film.truth.body.betas)
+    assert states(preprocess(request(footage, root, run=footage.run)))["init_pose"] == "left out"
+    assert not path.exists()
 
 
 def copied(root: Path, tmp_path: Path) -> Path:
@@ -234,7 +263,7 @@ def test_two_sequences_share_a_tree(finished: tuple[Path, Preprocessed], footage
         made = preprocess(PreprocessRequest(ClipRequest(f"{layout}:{folder}:walk"), root, sequence=layout))
         assert states(made)["images"] == "written"
         assert states(made)["refined_masks"] == ("written" if layout == "external" else "left out")
-    ours, theirs = read_external(root, "external", working_size=80)[0], read(finished[0])[0]
+    ours, theirs = read_external(root, "external", working_size=80), read(finished[0])[0]
     assert torch.equal(ours.frames, theirs.frames)
     assert torch.equal(ours.masks, theirs.masks)
     assert ours.world_to_camera is not None and theirs.world_to_camera is not None
@@ -258,7 +287,7 @@ def test_a_video_and_a_box(footage: Footage, tmp_path: Path):
     box = (left, top, columns.max() + 1 - left, rows.max() + 1 - top)
     made = preprocess(PreprocessRequest(ClipRequest(str(video), box=box), tmp_path / "tree"))
     assert made.place.name == "my_walk"
-    clip, _ = read_external(tmp_path / "tree", "my_walk", working_size=160)
+    clip = read_external(tmp_path / "tree", "my_walk", working_size=160)
     found, true = clip.masks[0, :120].numpy() > 0.5, footage.film.masks[0]
     assert (found & true).sum() / (found | true).sum() > 0.5  # GrabCut on 160 pixels
     assert clip.world_to_camera is None

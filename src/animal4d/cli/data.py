@@ -91,7 +91,8 @@ class DataPack:
     """Pack sequences of an external data tree, with all that they need, into one tar file.
 
     The same input gives the same bytes. A manifest with SHA-256 sums comes first; the index is cut down to the
-    sequences. The body model and the weights of DensePose have licences of their own and are left out.
+    sequences. The notes of `animal4d preprocess` on how entries were made go with them; truth.npz of a synthetic
+    clip does not. The body model and the weights of DensePose have licences of their own and are left out.
 
     Example: animal4d data pack data/external --sequences 1012_1234_5678 --out subset.tar
     """

@@ -21,7 +21,7 @@ from animal4d.data.panels import outlined
 from animal4d.data.tree import check_name
 from animal4d.errors import Animal4dError
 from animal4d.files.atomic import atomic_path, write_text
-from animal4d.readers.cop3d import IndexedFrame, IndexedSequence
+from animal4d.readers.cop3d_index import IndexedFrame, IndexedSequence
 from animal4d.readers.external import SEQUENCE_ENTRIES, ExternalFiles, external_files, open_external
 from animal4d.readers.folder import read_image, size_in_words
 from animal4d.readers.masks import read_mask_values

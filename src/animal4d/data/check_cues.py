@@ -23,7 +23,8 @@ from animal4d.errors import Animal4dError
 from animal4d.files.arrays import checked_array
 from animal4d.files.unpickle import load_pickle
 from animal4d.geometry.padded_frame import PADDED_SIZE
-from animal4d.readers.cop3d import IndexedFrame, whole_frame_crop
+from animal4d.readers.cop3d import whole_frame_crop
+from animal4d.readers.cop3d_index import IndexedFrame
 from animal4d.readers.external import ExternalFiles, LimitedFile
 from animal4d.readers.initial_shape import read_initial_shape
 

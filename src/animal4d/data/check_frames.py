@@ -9,7 +9,7 @@ import numpy as np
 
 from animal4d.data.finding import Finding, checked
 from animal4d.errors import Animal4dError
-from animal4d.readers.cop3d import IndexedFrame
+from animal4d.readers.cop3d_index import IndexedFrame
 from animal4d.readers.folder import read_image, size_in_words
 from animal4d.readers.masks import read_mask_values
 

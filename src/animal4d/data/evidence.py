@@ -30,7 +30,7 @@ from animal4d.files.unpickle import load_pickle
 from animal4d.geometry.cameras import Cameras
 from animal4d.geometry.padded_frame import PADDED_SIZE
 from animal4d.readers.cop3d import FrameChoice
-from animal4d.readers.external import ExternalFiles, external_files, open_external, read_external
+from animal4d.readers.external import ExternalFiles, find_external_files, read_external
 
 _PIXELS_AT_A_TIME = 2048
 Cue = TypeVar("Cue")
@@ -93,10 +93,9 @@ def gather_evidence(root: Path, sequence: str, side: int, max_frames: int) -> Ev
 
     A cue that is missing or broken is left out. Raises Animal4dError where frames and masks cannot be read.
     """
-    index = open_external(root)
-    files = external_files(root, index.sequence(sequence), index.frames(sequence))
+    files = find_external_files(root, sequence)
     limits = [file.frame_limit for file in (files.cse_predictions,) if file is not None]
-    clip, _ = read_external(root, sequence, FrameChoice(max_frames=min([max_frames, *limits])), working_size=side)
+    clip = read_external(root, sequence, FrameChoice(max_frames=min([max_frames, *limits])), working_size=side)
     numbers = files.frame_numbers
     absent: dict[str, str] = {}
 

@@ -34,7 +34,7 @@ from animal4d.errors import Animal4dError
 from animal4d.files.atomic import write_bytes, write_torch
 from animal4d.geometry.cameras import Cameras, cameras_to_pytorch3d
 from animal4d.geometry.padded_frame import PADDED_SIZE
-from animal4d.readers.cop3d import INDEX_NAME
+from animal4d.readers.cop3d_index import INDEX_NAME
 
 FRAME_LIMIT = 200
 """So many first frames of a sequence do the published CSE and PnP files cover."""

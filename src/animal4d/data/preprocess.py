@@ -35,6 +35,7 @@ from animal4d.data.provenance import SHARED, Note, Provenance, entry_note
 from animal4d.errors import Animal4dError
 from animal4d.files.atomic import write_bytes
 from animal4d.files.checksums import file_checksum, tensor_checksum
+from animal4d.fit.reconstruct import BUILTIN
 from animal4d.geometry.spectral import laplace_beltrami
 from animal4d.readers.address import parse_address
 from animal4d.readers.load import load_clip
@@ -45,6 +46,7 @@ FUNCTIONS = 100
 """Eigenfunctions of a template."""
 _VERSION = 1
 _WORKING_SIZE = 256
+_NO_SMAL = "speaks of SMAL's shape space: give a run with --template <SMAL file>"
 _NO_RUN = "needs the animal's surface: give a finished run by --run"
 
 
@@ -390,12 +392,13 @@ def _from_surface(work: _Work, masks: Note) -> None:
         file_checksum(path) if path.is_file() else ""
         for path in (embeddings.lbo_smal, embeddings.lbo_cse, embeddings.lbo_cse_to_smal, embeddings.embedding)
     ]
-    for entry, make, also in (
-        ("cse_predictions", cse, surface),
-        ("pnp_cameras", pnp, []),
-        ("sparse_keypoints", keypoints, []),
-        ("init_pose", shape, []),
-    ):
+    makers = [("cse_predictions", cse, surface), ("pnp_cameras", pnp, []), ("sparse_keypoints", keypoints, [])]
+    if reconstruction.template == BUILTIN:
+        # Its readers take it for numbers of SMAL's shape space.
+        _left_out(work, "init_pose", _NO_SMAL, [single["init_pose"]])
+    else:
+        makers.append(("init_pose", shape, []))
+    for entry, make, also in makers:
         note = entry_note("run", _VERSION, run=run.inputs, frames=work.source.inputs, also=also)
         _entry(work.reports, work.own, entry, note, [single[entry]], make)
 

@@ -20,12 +20,13 @@ from animal4d.files.paths import IMAGE_SUFFIXES, list_images
 from animal4d.geometry.cameras import Cameras
 from animal4d.readers.address import SequenceAddress, parse_address
 from animal4d.readers.cameras import read_cameras
-from animal4d.readers.cop3d import FrameChoice, IndexedFrame, open_index
+from animal4d.readers.cop3d import FrameChoice, read_frame_mask
+from animal4d.readers.cop3d_index import FrameMask, IndexedFrame, open_index
 from animal4d.readers.crop import Box
 from animal4d.readers.external import external_files, open_external
-from animal4d.readers.folder import DEFAULT_FPS, FolderSource, read_image, size_in_words
+from animal4d.readers.folder import DEFAULT_FPS, FolderSource, read_frame, size_in_words
 from animal4d.readers.grabcut import grabcut_masks
-from animal4d.readers.masks import MaskSource, open_masks, read_mask_values
+from animal4d.readers.masks import MaskSource, open_masks
 from animal4d.readers.source import FrameSource, Image, Mask, Progress, Selection, frame_range
 from animal4d.readers.video import VideoSource
 
@@ -220,13 +221,7 @@ class _SequenceFrames:
 
     def read(self, numbers: Sequence[int]) -> Iterator[Image]:
         for number in numbers:
-            image = read_image(self.files[number])
-            if image.shape[:2] != self.size:
-                raise Animal4dError(
-                    f"{self.files[number]} is {size_in_words(image.shape[:2])} but the index says "
-                    f"{size_in_words(self.size)}: restore the original picture"
-                )
-            yield image
+            yield read_frame(self.files[number], self.size, "the index says")
 
 
 class _SequenceMasks:
@@ -239,17 +234,10 @@ class _SequenceMasks:
 
     def read(self) -> Iterator[Mask | None]:
         for file in self._files:
-            yield None if file is None or not file.is_file() else self._read(file)
-
-    def _read(self, file: Path) -> Mask:
-        values, peak = read_mask_values(file)
-        if values.shape != self._size:
-            raise Animal4dError(
-                f"mask {file} is {size_in_words(values.shape)} but its frame is {size_in_words(self._size)}: make it "
-                "again, or remove it"
-            )
-        peak = 1.0 if self._refined and values.max(initial=0) <= 1 else peak
-        return np.divide(values, peak, dtype=np.float32)
+            if file is None or not file.is_file():
+                yield None
+            else:
+                yield read_frame_mask(FrameMask(file, self._refined), self._size)
 
 
 def _sequence_masks(files: Sequence[Path | None], frames: _SequenceFrames, refined: bool) -> MaskMaker:

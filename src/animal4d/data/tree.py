@@ -9,10 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from animal4d.data import provenance
 from animal4d.data.index import indexed_paths
 from animal4d.errors import Animal4dError
 from animal4d.files.paths import join_inside
-from animal4d.readers.cop3d import INDEX_NAME, Cop3dIndex
+from animal4d.readers.cop3d_index import INDEX_NAME, Cop3dIndex
 from animal4d.readers.external import external_files
 
 INDEX_FILE = f"cop3d_data/{INDEX_NAME}"
@@ -48,7 +49,7 @@ def check_name(name: str, where: str) -> None:
 
 
 def sequence_files(root: Path, index: Cop3dIndex, name: str) -> list[TreeFile]:
-    """All files of one sequence by name, without the index.
+    """All files of one sequence by name, with the notes on how they were made, without the index.
 
     Raises Animal4dError where the sequence is not there, one of its pictures is missing, or a path leads out.
     """
@@ -69,6 +70,7 @@ def sequence_files(root: Path, index: Cop3dIndex, name: str) -> list[TreeFile]:
         f"{beside_frames}/tracking_points.pt",
         f"sparse_keypoints/{name}_keypoints.pk",
         f"init_pose/{name}_init_pose.pk",
+        f"{provenance.FOLDER}/{name}.json",
     ]
     for entry, folder in (("cse_predictions", "cse_embeddings"), ("pnp_cameras", "pnp_ransac")):
         if entry in present:
@@ -78,7 +80,8 @@ def sequence_files(root: Path, index: Cop3dIndex, name: str) -> list[TreeFile]:
 
 def shared_files(root: Path, with_licensed: bool) -> list[TreeFile]:
     """Files that serve all sequences, those under terms of their own only where wanted."""
-    names = [*SHARED_FILES, *(file.name for file in licensed_files(root) if with_licensed)]
+    notes = f"{provenance.FOLDER}/{provenance.SHARED}.json"
+    names = [*SHARED_FILES, notes, *(file.name for file in licensed_files(root) if with_licensed)]
     return list(_existing(root, names))
 
 

@@ -13,7 +13,7 @@ from animal4d.data.check_shared import check_shared
 from animal4d.data.finding import Finding
 from animal4d.errors import Animal4dError
 from animal4d.files.atomic import write_json
-from animal4d.readers.cop3d import Cop3dIndex
+from animal4d.readers.cop3d_index import Cop3dIndex
 from animal4d.readers.external import external_files, open_external
 
 FORMAT = 1
