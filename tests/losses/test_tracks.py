@@ -13,7 +13,6 @@ from animal4d.losses.tracks import (
     anchor_tracks,
     anchored_tracks,
     drawn_tracks,
-    nearest_vertex_tracks,
     neighbour_pairs,
     pairs_with_frame_before,
     pseudo_huber,
@@ -46,16 +45,6 @@ class Scene:
         vertices = self.vertices if vertices is None else vertices
         anchors = anchor_tracks(self.fragments, tracks, visible)
         return anchored_tracks(anchors, vertices, self.faces, self.intrinsics, SIZE, tracks, visible, self.pairs)
-
-    def nearest(self, projected=None, vertex_visible=None, visible=None) -> torch.Tensor:
-        return nearest_vertex_tracks(
-            self.projected if projected is None else projected,
-            self.vertex_visible if vertex_visible is None else vertex_visible,
-            SIZE,
-            self.tracks,
-            self.visible if visible is None else visible,
-            self.pairs,
-        )
 
     def published(self, projected=None, vertex_visible=None, visible=None, vertex_weights=None) -> torch.Tensor:
         return published_tracks(
@@ -90,13 +79,12 @@ def test_one_frame_has_no_neighbours(frame_numbers):
     scene = Scene(len(frame_numbers))
     scene.pairs = neighbour_pairs(torch.tensor(frame_numbers))
     assert (scene.anchored() == 0).all()
-    assert (scene.nearest() == 0).all()
+    assert (scene.published() == 0).all()
 
 
 def test_right_motion_costs_nothing(scene):
     # The anchor is the centre of the track's pixel: half a pixel beside it the surface may move a little differently.
     assert scene.anchored().max() < 1e-5
-    assert scene.nearest().max() < 1e-6
 
 
 def test_wrong_motion_is_corrected(scene):
@@ -122,11 +110,6 @@ def test_gradients_by_finite_differences(scene):
     numeric = (scene.anchored(vertices + step) - scene.anchored(vertices - step)).sum() / 2e-6
     torch.testing.assert_close((gradient * direction).sum(), numeric, rtol=1e-4, atol=1e-10)
 
-    projected = scene.projected.double().requires_grad_()
-    shift = torch.tensor([1.3, 0.0], dtype=torch.float64)
-    (gradient,) = torch.autograd.grad(scene.nearest(projected + shift).sum(), projected)
-    assert gradient[:, :, 0].sum() > 0
-
 
 def test_invisible_tracks_do_not_count(scene):
     nothing = torch.zeros_like(scene.visible)
@@ -136,16 +119,6 @@ def test_invisible_tracks_do_not_count(scene):
     assert (loss == 0).all()
     assert vertices.grad is not None
     assert (vertices.grad == 0).all()
-    assert (scene.nearest(visible=nothing) == 0).all()
-
-
-def test_no_visible_vertex_gives_zero(scene):
-    projected = scene.projected.clone().requires_grad_()
-    loss = scene.nearest(projected, torch.zeros_like(scene.vertex_visible))
-    loss.sum().backward()
-    assert (loss == 0).all()
-    assert projected.grad is not None
-    assert (projected.grad == 0).all()
 
 
 @pytest.mark.parametrize("place", [float("nan"), -1e6, 1e6, 63.999, 64.0])

@@ -26,7 +26,7 @@ from animal4d.errors import Animal4dError
 from animal4d.files.unpickle import load_pickle, load_torch
 from animal4d.geometry.rotations import angle_between
 from animal4d.readers.cop3d import FrameChoice
-from animal4d.readers.external import ExternalFiles, read_external
+from animal4d.readers.external import ExternalFiles, find_external_files, read_external
 from animal4d.readers.initial_shape import read_initial_shape
 from animal4d.synth.clip import SyntheticClip, make_synthetic_clip
 from animal4d.synth.config import SynthConfig
@@ -61,8 +61,8 @@ def film() -> SyntheticClip:
 def tree(film: SyntheticClip, tmp_path_factory: pytest.TempPathFactory) -> Tree:
     root = tmp_path_factory.mktemp("external") / "tree"
     cues = write_external_data(film, root, TREE)
-    clip, files = read_external(root, TREE.sequence, working_size=WORKING_SIZE)
-    return Tree(root, film, cues, clip, files)
+    clip = read_external(root, TREE.sequence, working_size=WORKING_SIZE)
+    return Tree(root, film, cues, clip, find_external_files(root, TREE.sequence))
 
 
 def surface_errors(tree: Tree, path: Path) -> tuple[np.ndarray, list[int]]:
@@ -162,10 +162,10 @@ def test_surface_points_without_noise(tree: Tree, tmp_path: Path):
 
 
 def first_frames(tree: Tree, count: int) -> Tree:
-    clip, files = read_external(tree.root, TREE.sequence, FrameChoice(stop=count), working_size=WORKING_SIZE)
+    clip = read_external(tree.root, TREE.sequence, FrameChoice(stop=count), working_size=WORKING_SIZE)
     truth = replace(tree.film.truth, vertices=tree.film.truth.vertices[:count], cameras=tree.film.cameras[:count])
     film = replace(tree.film, truth=truth)
-    return replace(tree, clip=clip, files=files, film=film)
+    return replace(tree, clip=clip, film=film)
 
 
 def test_a_second_animal_of_another_category_is_there(tree: Tree):

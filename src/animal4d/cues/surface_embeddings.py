@@ -116,7 +116,8 @@ def _smal_embeddings(
 ) -> Float[ndarray, "smal_vertices 16"]:
     functions, mass = _read_basis(files.lbo_cse)
     shape = (smal_functions.shape[1], functions.shape[1])
-    matrix = checked_array(_entry(files.lbo_cse_to_smal, "C"), shape, f"{files.lbo_cse_to_smal}: C")
+    where = f"{files.lbo_cse_to_smal}: C, between the functions of {files.lbo_smal.name} and {files.lbo_cse.name},"
+    matrix = checked_array(_entry(files.lbo_cse_to_smal, "C"), shape, where)
     embedding = _read_embedding(files.embedding, len(functions))
     return transferred(embedding, functions, mass, matrix, smal_functions, smal_mass)
 

@@ -25,7 +25,7 @@ HUBER_PIXELS = 3.0
 
 @dataclass(frozen=True)
 class OutlineTarget:
-    """How far every pixel is from where the outermost pixels of a drawing with the mask's outline lie, prepared once."""
+    """How far every pixel is from where the outermost pixels of a drawing with that outline lie, prepared once."""
 
     offset: Float[Tensor, "frames height width"]
     """Signed pixels: positive too far out, negative too far in."""

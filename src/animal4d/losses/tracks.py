@@ -106,25 +106,6 @@ def anchored_tracks(
     return _mean_cost(places, wanted, usable, weights, pairs, len(tracks), image_size)
 
 
-def nearest_vertex_tracks(
-    projected: Float[Tensor, "frames vertices 2"],
-    vertex_visible: Bool[Tensor, "frames vertices"],
-    image_size: tuple[int, int],
-    tracks: Float[Tensor, "frames tracks 2"],
-    visible: Bool[Tensor, "frames tracks"],
-    pairs: FramePairs,
-    vertex_weights: Float[Tensor, "vertices"] | None = None,
-) -> Float[Tensor, "frames"]:
-    """The visible vertex nearest to a track stands for it in the neighbouring frame: the published idea
-    (`published_tracks`) with our cost and our mean."""
-    nearest = _nearest_visible_vertex(projected, vertex_visible, tracks)
-    vertex = nearest.clamp_min(0)[pairs.first]
-    places = vertices_at(projected[pairs.second], vertex)
-    usable = (nearest >= 0)[pairs.first] & visible[pairs.first] & visible[pairs.second]
-    weights = None if vertex_weights is None else vertex_weights[vertex]
-    return _mean_cost(places, tracks[pairs.second], usable, weights, pairs, len(tracks), image_size)
-
-
 def drawn_tracks(
     visible: Bool[Tensor, "frames tracks"],
     pairs: FramePairs,
@@ -151,9 +132,9 @@ def published_tracks(
     must project to the track's place in the frame before it.
 
     `tracks` are 50 at random (`drawn_tracks`), `pairs` those of `pairs_with_frame_before`; vertices of the head weigh
-    50 (`parts.head_weights`). It differs from `nearest_vertex_tracks` and `anchored_tracks` in that the distance itself
-    is the cost, in fractions of the image's longer side, SUMMED over the tracks like the part keypoints, and that only
-    the way back in time is compared. The published one also pairs the first frame of a batch with the last, and all
+    50 (`parts.head_weights`). It differs from `anchored_tracks` in that the distance itself is the cost, in fractions
+    of the image's longer side, SUMMED over the tracks like the part keypoints, and that only the way back in time is
+    compared. The published one also pairs the first frame of a batch with the last, and all
     pairs count alike: a fault that this does not copy.
     """
     nearest = _nearest_visible_vertex(projected, vertex_visible, tracks)
