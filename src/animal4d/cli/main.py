@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -16,12 +18,15 @@ from animal4d.cli.evaluate import Evaluate
 from animal4d.cli.preprocess import Preprocess
 from animal4d.cli.reconstruct import Reconstruct
 from animal4d.cli.synth import Synth
+from animal4d.cli.train_eyes import TrainEyes
+from animal4d.cli.usage import usage_error
 from animal4d.errors import Animal4dError
 
 _DESCRIPTION = """From one video of a four-legged animal to an animatable 3D animal, without keypoints.
 
 Start with `animal4d demo`, then `animal4d reconstruct my_dog.mp4 --masks my_dog_masks --out runs/my_dog`.
 `animal4d COMMAND --help` explains a command, `animal4d --version` names this version."""
+_WRONG_USAGE = 2
 _INTERRUPTED = 130
 
 Command = (
@@ -30,26 +35,21 @@ Command = (
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Preprocess, tyro.conf.subcommand("preprocess")]
     | Annotated[Synth, tyro.conf.subcommand("synth")]
+    | Annotated[TrainEyes, tyro.conf.subcommand("train-eyes")]
     | Annotated[Data, tyro.conf.subcommand("data")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point of `animal4d`. Exits with 1 on an error of the user, with 130 when interrupted."""
+    """Entry point of `animal4d`. Exits with 1 on an error of the user, with 2 where the arguments themselves are wrong,
+    with 130 when interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments == ["--version"]:
         print(f"animal4d {__version__}")
         return
     try:
-        command = tyro.cli(
-            Command,  # pyright: ignore[reportArgumentType]
-            prog="animal4d",
-            description=_DESCRIPTION,
-            args=arguments,
-            config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
-        )
-        command.run()
+        _command(arguments).run()
     except Animal4dError as error:
         message = " ".join(str(error).split())
         print(f"animal4d: error: {message}", file=sys.stderr)
@@ -61,3 +61,23 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt as interrupt:
         print(f"animal4d: {str(interrupt) or 'interrupted'}", file=sys.stderr)
         sys.exit(_INTERRUPTED)
+
+
+def _command(arguments: list[str]) -> Any:
+    written = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(written):
+            command = tyro.cli(
+                Command,  # pyright: ignore[reportArgumentType]
+                prog="animal4d",
+                description=_DESCRIPTION,
+                args=arguments,
+                config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
+            )
+    except SystemExit as end:
+        wrong = end.code == _WRONG_USAGE
+        text = written.getvalue()
+        sys.stderr.write(f"animal4d: error: {usage_error(text, arguments)}\n" if wrong else text)
+        raise
+    sys.stderr.write(written.getvalue())
+    return command
