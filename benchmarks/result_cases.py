@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from animal4d.runs import RunRequest
@@ -54,6 +55,8 @@ class Case:
     targets: tuple[Target, ...]
     needs: Path | None = None
     """File or folder without which the case is skipped."""
+    steps: int | None = None
+    """Steps of the fit, where not the usual number."""
     by_frame: bool = False
     """Whether the report goes through it frame by frame."""
 
@@ -121,10 +124,10 @@ def _shiba_video(out: Path) -> RunRequest:
     )
 
 
-def external_request(out: Path) -> RunRequest:
+def external_request(out: Path, frames: int = 100) -> RunRequest:
     """A clip with all cues of the published layout, noisy ones, in a tree beside the run."""
     root = out.parent / f"{out.name}-tree"
-    clip = make_synthetic_clip(external_config())
+    clip = make_synthetic_clip(replace(external_config(), frames=frames))
     config = ExternalDataConfig()
     shutil.rmtree(root, ignore_errors=True)
     write_external_data(clip, root, config)
@@ -168,6 +171,13 @@ CASES = (
             Target("texture_psnrm_test", "PSNRM of the test frames", ">=", 22.0, " dB"),
             RIGHT_WAY,
         ),
+    ),
+    Case(
+        "external-200",
+        "synthetic external data, 200 frames, fitted in 100 steps",
+        partial(external_request, frames=200),
+        (Target("peak_memory", "peak memory", "<", 4.0, " GB", 1e-9),),
+        steps=100,
     ),
     Case(
         "robolounge",

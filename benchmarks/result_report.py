@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,14 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("fit_seconds", "fit s", ".0f"),
     ("total_seconds", "total s", ".0f"),
 )
-STEP_TARGET = Target("step", "time per frame", "<=", 12.0, " ms")
+STEP_TARGETS = {
+    "all together": ("the whole step", Target("step", "time per frame", "<=", 12.0, " ms")),
+    "all losses but colour": (
+        "the trainer's step with all losses but colour",
+        Target("step", "time per frame", "<=", 20.0, " ms"),
+    ),
+}
+"""By the row of the benchmark's tables: what it is called in the report, and what must be reached."""
 Results = Mapping[str, "dict[str, Any] | None"]
 
 
@@ -43,7 +50,7 @@ def report(cases: Sequence[Case], results: Results, step: str | None) -> str:
         "errors over all frames.",
         _circumstances(results),
         "## Against the targets",
-        "\n".join((*_target_rows(cases, results), _step_row(step))),
+        "\n".join((*_target_rows(cases, results), *_step_rows(step))),
         "## All figures",
         _figures(cases, results),
         "Vertex error (after one similarity over the clip) and PA-MPJPE are in body lengths, Chamfer in diagonals of "
@@ -94,9 +101,10 @@ def _target_rows(cases: Sequence[Case], results: Results) -> list[str]:
     return rows
 
 
-def _step_row(step: str | None) -> str:
-    whole = None if step is None else re.search(r"^\| all together \| ([\d.]+) ", step, re.MULTILINE)
-    return _target_row("benchmarks/step.py, the whole step", STEP_TARGET, float(whole[1]) if whole else None)
+def _step_rows(step: str | None) -> Iterator[str]:
+    for row, (words, target) in STEP_TARGETS.items():
+        found = re.search(rf"^\| {row} \| ([\d.]+) ", step or "", re.MULTILINE)
+        yield _target_row(f"benchmarks/step.py, {words}", target, float(found[1]) if found else None)
 
 
 def _target_row(title: str, target: Target, value: float | None) -> str:

@@ -107,6 +107,7 @@ def _measure(case: Case, steps: int | None, runs: Path) -> None:
     folder = runs / case.name
     request = case.make_request(folder)
     config = Config()
+    steps = case.steps if steps is None else steps
     if steps is not None:
         config = replace(config, fit=replace(config.fit, steps=steps))
     run = run_reconstruction(request, config)

@@ -1,7 +1,8 @@
 """Milliseconds per frame and step for every loss, and for all of them together: `python benchmarks/step.py`.
 
 Every part is timed forward and backward, on its own inputs; "all together" is one graph from pose to the sum of all
-losses, with one backward pass.
+losses, with one backward pass. The trainer's own step is timed on a clip with its built-in cues, and with every loss
+but colour on one that brings all cues.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from scene import FRAMES, SIZE, Scene, Timing, make_scene, measure, table  # isort: skip
+from result_cases import external_config  # isort: skip
 
 import torch
 from torch import Tensor
@@ -19,8 +21,8 @@ from torch import Tensor
 from animal4d.body.model import PosedBody
 from animal4d.body.template import load_builtin_template
 from animal4d.clip import Clip
-from animal4d.config import FitConfig, LossWeights, Schedule
-from animal4d.cues.cues import make_cues
+from animal4d.config import FitConfig, LossWeights, constant
+from animal4d.cues.cues import Cues, make_cues
 from animal4d.fit.objective import Objective
 from animal4d.fit.parameters import AnimalParameters
 from animal4d.fit.split import split_frames
@@ -35,9 +37,12 @@ from animal4d.losses.rigidity import OneRings, arap, edge_length_change, laplaci
 from animal4d.losses.silhouette import silhouette_chamfer, silhouette_distance, visibility_weights
 from animal4d.losses.smoothness import rotation_smoothness, translation_smoothness
 from animal4d.losses.tracks import anchor_tracks, anchored_tracks, neighbour_pairs
+from animal4d.providers import providers_for
 from animal4d.readers.load import load_clip
 from animal4d.synth.clip import make_synthetic_clip, write_synthetic_clip
 from animal4d.synth.config import demo_config
+from animal4d.synth.external_config import ExternalDataConfig
+from animal4d.synth.external_data import write_external_data
 
 SURFACE_POINTS = 3000
 MASK_PIXELS = 2000
@@ -133,22 +138,11 @@ def trainer_steps() -> None:
     all of them share, and all of them together."""
     clip = _small_clip()
     cues = make_cues(clip)
-    model = load_builtin_template()
-    split = split_frames(clip.mask_valid)
-    start = candidate_starts(clip, model, {"dog": torch.zeros(model.n_betas)}, torch.zeros(len(clip)), 1)[0]
-    cameras = Cameras(clip.intrinsics, fit_cameras(clip, start), clip.image_size)
+    default, off = LossWeights(), constant(0.0)
 
     def step_with(names: set[str]) -> Timing:
-        default = LossWeights()
-        off = Schedule((), (0.0,))
         weights = LossWeights(**{f.name: getattr(default, f.name) if f.name in names else off for f in fields(default)})
-        config = replace(FitConfig(), weights=weights, batch_frames=FRAMES)
-        parameters = AnimalParameters(model, start, cues.features.pooled, clip.times, cameras, clip.mask_valid)
-        objective = Objective(clip, clip.masks, cues, model, cameras, split, config)
-        trainer = Trainer(objective, parameters, config, 1000, seed=0)
-        trainer.take_up(None)
-        trainer.step = 400  # past the schedules' beginnings, so that every loss takes part
-        return measure(trainer.one_step) / min(FRAMES, len(objective.frames))
+        return _trainer_step(clip, cues, replace(FitConfig(), weights=weights))
 
     names = {f.name for f in fields(LossWeights)}
     shared = step_with({"pose_prior"})
@@ -160,6 +154,40 @@ def trainer_steps() -> None:
     parts["whole step"] = step_with(names)
     rows = [(name, f"{timing.wall:.2f}", f"{timing.cpu:.2f}") for name, timing in parts.items()]
     table(f"The trainer's step of {FRAMES} frames, milliseconds per frame", ("part", "wall", "CPU"), rows)
+
+
+def step_of_all_losses() -> None:
+    """The trainer's step with every loss but colour, the published ones too, on a clip with all cues."""
+    schedules = {f.name: getattr(LossWeights(), f.name) for f in fields(LossWeights)}
+    off = {name: constant(1e-3) for name, schedule in schedules.items() if max(schedule.values) == 0}
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder) / "tree"
+        write_external_data(make_synthetic_clip(replace(external_config(), frames=28)), tree)
+        clip = load_clip(f"external:{tree}:{ExternalDataConfig().sequence}")
+        cues = make_cues(clip, providers=providers_for(clip, load_builtin_template(), lambda notice: None))
+    timing = _trainer_step(
+        clip, cues, replace(FitConfig(), weights=LossWeights(**schedules | off), hidden_count_less=True)
+    )
+    table(
+        f"The trainer's step of {FRAMES} frames with all cues, milliseconds per frame",
+        ("part", "wall", "CPU"),
+        [("all losses but colour", f"{timing.wall:.2f}", f"{timing.cpu:.2f}")],
+    )
+
+
+def _trainer_step(clip: Clip, cues: Cues, config: FitConfig) -> Timing:
+    """Per frame."""
+    config = replace(config, batch_frames=FRAMES)
+    model = load_builtin_template()
+    split = split_frames(clip.mask_valid)
+    start = candidate_starts(clip, model, {"dog": torch.zeros(model.n_betas)}, torch.zeros(len(clip)), 1)[0]
+    cameras = Cameras(clip.intrinsics, fit_cameras(clip, start), clip.image_size)
+    parameters = AnimalParameters(model, start, cues.features.pooled, clip.times, cameras, clip.mask_valid)
+    objective = Objective(clip, clip.masks, cues, model, cameras, split, config)
+    trainer = Trainer(objective, parameters, config, 1000, seed=0)
+    trainer.take_up(None)
+    trainer.step = 400  # past the schedules' beginnings, so that every loss takes part
+    return measure(trainer.one_step) / min(FRAMES, len(objective.frames))
 
 
 def _small_clip() -> Clip:
@@ -200,6 +228,7 @@ def main() -> None:
     rows = [(name, f"{timing.wall:.2f}", f"{timing.cpu:.2f}") for name, timing in parts.items()]
     table(f"One step of {FRAMES} frames, milliseconds per frame", ("part", "wall", "CPU"), rows)
     trainer_steps()
+    step_of_all_losses()
 
 
 if __name__ == "__main__":
