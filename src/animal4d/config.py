@@ -58,6 +58,10 @@ class LossWeights:
     """Pixels of a part against random vertices of it: pulls from afar, shrinks when near; a start does better."""
     surface: Schedule = field(default_factory=lambda: Schedule((0.3,), (5.0, 2.0)))
     """Pixels against the vertices that they show, where a surface map was given; in fractions of the image."""
+    eyes_parts: Schedule = field(default_factory=lambda: constant(2.0))
+    """As `part_chamfer`, of parts that the built-in network sees, each leg for itself."""
+    eyes_surface: Schedule = field(default_factory=lambda: Schedule((0.3, 0.7), (5.0, 2.0, 1.0)))
+    """As `surface`, of the surface map of the built-in network."""
     published_tracks: Schedule = field(default_factory=lambda: constant(0.0))
     """The published form of `tracks`: nearest visible vertices, summed over 50 tracks."""
     sparse_keypoints: Schedule = field(default_factory=lambda: constant(0.0))
@@ -115,6 +119,14 @@ class FitConfig:
     """Pixels sampled from every mask, per step."""
     part_samples: int = 500
     """Pixels sampled from every part's mask, per step."""
+    eyes_part_weights: tuple[float, ...] = (2.0, 1.0, 2.0, 0.5)
+    """Of head, torso, each leg and tail in the loss `eyes_parts`."""
+    view_evidence: float = 4.0
+    """What the built-in network's view is worth in the view search: twice so much, times its confidence, lies between
+    the view that it sees and the opposite one, as a logarithm."""
+    least_clarity: float = 0.4
+    """Frames that the built-in network reads less clearly than this share of the clip's median take their pose from
+    their neighbours, as held-out frames do. Zero lets every frame have its own."""
     hidden_count_less: bool = False
     """Whether surface samples that are not seen count 0.05 in the silhouette loss, as published."""
     teach_held_out: bool = True
@@ -164,9 +176,15 @@ class FitConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise Animal4dError(f"fit.{name} must be a whole number of at least {least}, got {value!r}")
+        if not 0 <= self.least_clarity <= 1:
+            raise Animal4dError(f"fit.least_clarity must be 0 to 1, got {self.least_clarity}")
+        if len(self.eyes_part_weights) != 4 or min(self.eyes_part_weights) < 0:
+            raise Animal4dError(
+                f"fit.eyes_part_weights must be four weights (head, torso, leg, tail), got {self.eyes_part_weights}"
+            )
 
 
-Cue = Literal["silhouette", "parts", "surface", "tracks", "features", "keypoints"]
+Cue = Literal["silhouette", "parts", "surface", "tracks", "features", "keypoints", "views"]
 """What can be left out to see what it is worth."""
 
 
@@ -182,6 +200,8 @@ class Config:
     """Where tensors live; "auto" takes CUDA where there is one."""
     working_size: int = 256
     """Side of the square working images in pixels."""
+    eyes: bool = True
+    """Whether the built-in network finds masks where none are given, and makes the cues that no files bring."""
     without: tuple[Cue, ...] = ()
     """Cues that are left out. Without silhouettes the masks still start the fit."""
     fit: FitConfig = field(default_factory=FitConfig)
@@ -191,6 +211,8 @@ class Config:
             raise Animal4dError(f"the seed must be a whole number from 0 to 2**63 - 1, got {self.seed}")
         if not 16 <= self.working_size <= 2048:
             raise Animal4dError(f"working_size must be 16 to 2048 pixels, got {self.working_size}")
+        if not isinstance(self.eyes, bool):
+            raise Animal4dError(f"eyes must be true or false, got {self.eyes!r}")
 
     @property
     def fit_of_cues(self) -> FitConfig:

@@ -128,6 +128,11 @@ class RunFolder:
         return self.path / "cues"
 
     @property
+    def clip(self) -> Path:
+        """The clip as it was read, where its masks are not files but were found."""
+        return self.cues / "clip.npz"
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 

@@ -39,9 +39,10 @@ from animal4d.fit.reconstruct import (
 from animal4d.fit.reconstruction import Reconstruction
 from animal4d.fit.split import Split, split_frames
 from animal4d.fit.texture import with_shell_texture
-from animal4d.providers import providers_for
+from animal4d.providers import providers_for, with_eyes
 from animal4d.readers.crop import Box
-from animal4d.readers.load import load_clip
+from animal4d.readers.load import load_clip, wanted_eyes
+from animal4d.readers.masks_by_eyes import DESCRIPTION as MASKS_BY_EYES
 from animal4d.readers.source import Progress
 from animal4d.run_folder import RunFolder, RunRequest, resumed_settings, versions
 from animal4d.run_progress import Monitor, RunProgress, SilentRunProgress
@@ -103,7 +104,7 @@ def evaluate_run(folder: Path, truth: Path | None = None, keypoints: Path | None
     reconstruction = Reconstruction.load(run.reconstruction)
     model = load_template(config.template)
     _check_same_template(model, record, run)
-    clip = _read_clip(request, config)
+    clip = _clip_of_run(request, config, run, begun=True)
     _check_same_clip(clip, record, run)
     before = _previous_metrics(run)
     split = split_frames(clip.mask_valid)
@@ -129,8 +130,9 @@ def _run(request: RunRequest, config: Config, folder: RunFolder, monitor: Monito
     resolve_device(config.device)
     model = load_template(config.template)
     with monitor.stage("reading the clip"):
-        clip = _read_clip(request, config, monitor.watcher.part)
+        clip = _clip_of_run(request, config, folder, request.resume, monitor.watcher.part)
         _check_measures(request, clip)
+    eyes = wanted_eyes() if config.eyes else None
     if request.resume:
         record = folder.read_record()
         _check_same_template(model, record, folder)
@@ -143,10 +145,14 @@ def _run(request: RunRequest, config: Config, folder: RunFolder, monitor: Monito
     for warning in warnings:
         monitor.watcher.warning(warning)
     folder.write_record(record)
+    if clip.mask_source == MASKS_BY_EYES:
+        clip.save(folder.clip)
 
     with monitor.stage("finding cues"):
         shown = without_held_out_masks(clip)
         providers = providers_for(shown, model, monitor.watcher.warning)
+        if eyes is not None:
+            providers = with_eyes(providers, model, eyes, monitor.watcher.message)
         cues = make_cues(shown, folder.cues, providers, monitor.watcher.message)
     folder.write_record(record | {"cues": [dict(note) for note in cues.provenance]})
 
@@ -183,12 +189,25 @@ def _fit(
     return fit_clip(clip, shown, cues, config, monitor, folder.checkpoints, go_on)
 
 
+def _clip_of_run(
+    request: RunRequest, config: Config, folder: RunFolder, begun: bool, progress: Progress | None = None
+) -> Clip:
+    """The clip as it was when the run began, where its masks were found by the network (made anew, they may differ in
+    the last bits on other threads); else as it is read now."""
+    if begun and folder.clip.is_file():
+        kept = Clip.load(folder.clip)
+        if kept.checksum() == folder.read_record()["clip"].get("checksum"):
+            return kept
+    return _read_clip(request, config, progress)
+
+
 def _read_clip(request: RunRequest, config: Config, progress: Progress | None = None) -> Clip:
     return load_clip(
         request.source,
         masks=request.masks,
         cameras=request.cameras,
         box=parse_box(request.box),
+        eyes=config.eyes,
         fov=request.fov,
         fps=request.fps,
         start=request.start,

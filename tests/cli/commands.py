@@ -13,6 +13,7 @@ from animal4d.cli.main import main
 FRAMES = 10
 QUICK = {
     "working_size": 96,
+    "eyes": False,
     "fit": {
         "steps": 12,
         "checkpoint_every": 5,

@@ -70,7 +70,7 @@ def frames_of_different_sizes(clip: Path) -> Arguments:
 
 
 def no_masks(clip: Path) -> Arguments:
-    return [clip / "frames"]
+    return [clip / "frames", "--no-eyes"]
 
 
 def all_masks_missing(clip: Path) -> Arguments:
@@ -116,7 +116,7 @@ def box_of_words(clip: Path) -> Arguments:
 
 
 def box_outside(clip: Path) -> Arguments:
-    return [clip / "frames", "--box", "500,500,20,20"]
+    return [clip / "frames", "--box", "500,500,20,20", "--no-eyes"]
 
 
 def no_frame_left(clip: Path) -> Arguments:

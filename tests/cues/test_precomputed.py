@@ -21,7 +21,7 @@ from animal4d.cues.track_files import TrackFile
 from animal4d.cues.tracks import Tracks
 from animal4d.errors import Animal4dError
 from animal4d.geometry.cameras import cameras_from_pytorch3d
-from animal4d.readers.external import ExternalFiles, read_external
+from animal4d.readers.external import ExternalFiles, find_external_files, read_external
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def tree(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def clip_and_files(tree) -> tuple[Clip, ExternalFiles]:
-    return read_external(tree, PORTRAIT.name)
+    return read_external(tree, PORTRAIT.name), find_external_files(tree, PORTRAIT.name)
 
 
 @pytest.fixture(scope="module")

@@ -136,5 +136,5 @@ def test_the_python_api_asks_for_the_cues_that_came_with_a_clip(scene, monkeypat
         return CueProviders()
 
     monkeypatch.setattr("animal4d.fit.reconstruct.providers_for", providers)
-    reconstruct(clip, Config(fit=replace(FitConfig(), steps=1, start_steps=1, starts=1, gaits=0)))
+    reconstruct(clip, Config(eyes=False, fit=replace(FitConfig(), steps=1, start_steps=1, starts=1, gaits=0)))
     assert asked == [(FRAMES, "builtin")]

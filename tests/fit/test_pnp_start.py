@@ -8,7 +8,7 @@ import torch
 
 from animal4d.cues.surface import CsePredictions, SurfacePoints
 from animal4d.cues.surface_embeddings import template_embeddings
-from animal4d.fit.pnp_start import joined_points, pnp_path
+from animal4d.fit.pnp_start import pnp_path
 from animal4d.geometry.cameras import project
 from animal4d.geometry.rotations import angle_between, matrix_from_axis_angle
 from cues.surface_files import MODEL, rendered_predictions, write_embedding_files
@@ -128,12 +128,3 @@ def test_a_clip_without_any_pose_has_no_path(case):
         slots = 0 if case == "no slots" else 200
         points = SurfacePoints(points.pixels[:, :slots], points.vertices[:, :slots], torch.zeros(FRAMES, slots))
     assert pnp_path(clip, MODEL.v_template, points) is None
-
-
-def test_part_points_join_only_where_there_are_surface_points():
-    R, t = truth()
-    points = vertex_points(R, t, torch.eye(3).repeat(FRAMES, 1, 1))
-    points.confidence[4] = 0
-    joined = joined_points(points, points)
-    assert len(joined) == 400
-    assert (joined.confidence > 0).sum(1).tolist() == [400 if frame != 4 else 0 for frame in range(FRAMES)]

@@ -14,6 +14,8 @@ PUBLISHED = {
     "part_chamfer": {0: 5, 9999: 5},
     "part_keypoints": {299: 5e-5, 300: 5e-8},
     "surface": {999: 5, 1000: 0.1, 5999: 0.1, 6000: 0.01},
+    "eyes_parts": {0: 5, 9999: 5},
+    "eyes_surface": {999: 5, 1000: 0.1, 5999: 0.1, 6000: 0.01},
     "published_tracks": {299: 5e-4, 300: 5e-2},
     "color": {0: 10},
     "arap": {9949: 1, 9950: 5},

@@ -13,7 +13,9 @@ from animal4d.body.model import PART_NAMES
 from animal4d.losses.parts import (
     CHAMFER_PART_WEIGHTS,
     KEYPOINT_PART_WEIGHTS,
+    LEGS,
     MASKED_PARTS,
+    UNKNOWN,
     PartKeypoints,
     PartTarget,
     PartVertices,
@@ -108,7 +110,7 @@ def test_target_holds_every_labelled_pixel_once(labels):
     np.testing.assert_array_equal(rebuilt, labels)
 
 
-@pytest.mark.parametrize("label", [5, 11])
+@pytest.mark.parametrize("label", [9, 11])
 def test_labels_of_another_numbering_are_refused(label):
     with pytest.raises(ValueError, match=str(label)):
         PartTarget.from_labels(torch.full((1, 4, 4), label, dtype=torch.uint8))
@@ -226,3 +228,58 @@ def test_losses_pass_gradcheck(target, projected, visible):
     visible = visible[[0, 2]]
     assert torch.autograd.gradcheck(lambda p: part_chamfer(p, visible, PARTS, pixels), projected)
     assert torch.autograd.gradcheck(lambda p: part_keypoints(p, visible, PARTS, keypoints), projected)
+
+
+LEG_LABELS = {name: 5 + index for index, name in enumerate(LEGS)}
+
+
+def test_legs_that_are_told_apart_pull_their_own_vertices_only(projected, visible):
+    told_apart = torch.zeros(3, HEIGHT, WIDTH, dtype=torch.uint8)
+    told_apart[0, 16:22, 8:10] = LEG_LABELS["back_left_leg"]
+    told_apart[1, 3:6, 3:9] = LEG_LABELS["front_right_leg"]
+    target = PartTarget.from_labels(told_apart)
+    assert target.lengths.shape == (3, 8)
+    projected.requires_grad_()
+    part_chamfer(projected, visible, PARTS, target.all_pixels()).sum().backward()
+    assert projected.grad is not None
+    for frame, name in ((0, "back_left_leg"), (1, "front_right_leg")):
+        mine = torch.isin(LABELS_OF_BODY, PART_NAMES.index(name))
+        assert projected.grad[frame, mine].any()
+        assert not projected.grad[frame, ~mine].any()
+    keypoints = target.drawn_keypoints(PARTS, 50, generator())
+    assert (LABELS_OF_BODY[keypoints.vertices[0]] == PART_NAMES.index("back_left_leg")).all()
+    assert part_keypoints(projected, visible, PARTS, keypoints)[:2].all()
+
+
+def test_each_leg_that_is_told_apart_has_the_weight_of_a_leg(projected, visible):
+    labels = torch.zeros(1, HEIGHT, WIDTH, dtype=torch.uint8)
+    labels[0, 16:22, 8:10] = LEG_LABELS["front_left_leg"]
+    target = PartTarget.from_labels(labels).all_pixels()
+    once, twice = (
+        part_chamfer(projected[:1], visible[:1], PARTS, target, (1.0, 1.0, weight, 1.0)) for weight in (1.0, 2.0)
+    )
+    torch.testing.assert_close(2 * once, twice)
+
+
+def test_an_unknown_part_does_not_push_the_mesh_away():
+    """A head whose half is not known lies where it should; a head of which that half is "none" does not."""
+    rows, columns = torch.meshgrid(torch.arange(4.0, 8.0), torch.arange(10.0, 20.0), indexing="ij")
+    head = torch.stack((columns.flatten(), rows.flatten()), dim=1)[None].double() + 0.5
+    parts = PartVertices.of(torch.zeros(head.shape[1], dtype=torch.long))
+    visible = torch.ones(1, head.shape[1], dtype=torch.bool)
+    labels = torch.zeros(1, HEIGHT, WIDTH, dtype=torch.uint8)
+    labels[0, 4:8, 10:15] = 1
+    none = part_chamfer(head, visible, parts, PartTarget.from_labels(labels).all_pixels())
+    labels[0, 4:8, 15:20] = UNKNOWN
+    target = PartTarget.from_labels(labels)
+    unknown = part_chamfer(head, visible, parts, target[[0]].to("cpu").all_pixels())
+    assert target.unknown is not None
+    assert unknown < 0.01 * none
+    beyond = part_chamfer(head + 1000.0, visible, parts, target.drawn(20, generator()))
+    assert beyond.isfinite().all(), "vertices outside of the picture lie on no part"
+
+
+def test_some_legs_told_apart_and_others_not_are_refused():
+    labels = torch.tensor([[[3, 5]]], dtype=torch.uint8)
+    with pytest.raises(ValueError, match="all legs apart"):
+        PartTarget.from_labels(labels)

@@ -143,13 +143,13 @@ def test_masks_that_are_not_there(folder: Path, tmp_path: Path) -> None:
         (None, "--masks.*--box"),
     ]:
         with pytest.raises(Animal4dError, match=words):
-            load_clip(folder, masks=masks)
+            load_clip(folder, masks=masks, eyes=False)
 
 
 def test_box_starts_grabcut(tmp_path: Path) -> None:
     video = footage.write_video(tmp_path / "a.mp4", footage.frames(10))
     truth = load_clip(video, masks=footage.write_masks(tmp_path / "masks", 10))
-    clip = load_clip(video, box=(24, 34, 33, 33))
+    clip = load_clip(video, box=(24, 34, 33, 33), eyes=False)
     assert clip.mask_valid.all() and clip.mask_source == "GrabCut from a box"
     assert any("segmenter" in warning for warning in clip.warnings)
     # Compared where both have it: in pixels of the original frames.
@@ -170,4 +170,4 @@ def _center(clip: Clip, index: int) -> list[float]:
 )
 def test_boxes_that_hold_no_animal(folder: Path, box: tuple[float, float, float, float]) -> None:
     with pytest.raises(Animal4dError, match="--box"):
-        load_clip(folder, box=box)
+        load_clip(folder, box=box, eyes=False)

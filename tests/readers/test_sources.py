@@ -152,7 +152,7 @@ def test_input_that_is_no_clip(tmp_path: Path) -> None:
         ("noise.mp4", "not a video"),
     ]:
         with pytest.raises(Animal4dError, match=words) as caught:
-            load_clip(tmp_path / name, box=(10, 10, 40, 40))
+            load_clip(tmp_path / name, box=(10, 10, 40, 40), eyes=False)
         assert name in str(caught.value) and "\n" not in str(caught.value)
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class Reconstruct:
     """Fit an animal to a video and write a skinned, animated GLB, cameras, metrics and a video to look at.
 
+    Example: animal4d reconstruct my_dog.mp4 --out runs/my_dog
+
     Example: animal4d reconstruct my_dog.mp4 --masks my_dog_masks --out runs/my_dog
     """
 
@@ -30,9 +32,13 @@ class Reconstruct:
     """Run folder to write, for example runs/my_dog."""
     masks: OptionalPath = None
     """Folder of masks with the frames' names or in their order (or a mask video): where the animal is. Best made by a
-    segmenter."""
+    segmenter; without them the built-in network finds it."""
     box: OptionalBox = None
-    """Without masks: a box around the animal in the first frame, in pixels. Starts GrabCut; weaker than real masks."""
+    """Without masks: a box around the animal in the first frame, in pixels, where there are several, or none is
+    found."""
+    eyes: bool = True
+    """Whether the built-in network finds masks where none are given, and parts, surface and views of the animal where
+    no files bring them. Without it, --box starts GrabCut."""
     cameras: OptionalPath = None
     """cameras.json with intrinsics and camera poses, if you have them (format: docs/conventions.md)."""
     fov: OptionalFloat = None
@@ -103,6 +109,8 @@ class Reconstruct:
         config = config if self.config is None else load_config(self.config, config)
         flags = {name: getattr(self, name) for name in ("seed", "device", "template", "without")}
         config = replace(config, **{name: value for name, value in flags.items() if value not in (None, ())})
+        if not self.eyes:
+            config = replace(config, eyes=False)
         if self.steps is not None:
             if self.steps < 1:
                 raise Animal4dError(f"--steps must be at least 1, got {self.steps}")

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from animal4d.clip import Clip
 from animal4d.cues.cache import Notify, Provider, cached
+from animal4d.cues.eyes_pass import PROVIDER as EYES
+from animal4d.cues.eyes_views import Views
 from animal4d.cues.features import BuiltinFeatures, PatchFeatures
 from animal4d.cues.ground import GroundMotion, ground_motion
 from animal4d.cues.parts import Parts
@@ -37,10 +39,16 @@ class Cues:
     surface: SurfacePoints | None = None
     keypoints: SparseKeypoints | None = None
     pnp_cameras: PnpCameras | None = None
+    views: Views | None = None
+    """From where the built-in network sees the animal."""
     initial_betas: Float[Tensor, "betas"] | None = None
     """The shape that another method found; where the fit starts."""
     provenance: tuple[dict[str, Any], ...] = ()
     """For every cue: provider, its kind and version, and fingerprints of its settings and its input."""
+
+    def by_eyes(self, name: str) -> bool:
+        """Whether the built-in network made the cue. It is weighted otherwise than files that came with the clip."""
+        return any(note["cue"] == name and note["provider"] == EYES for note in self.provenance)
 
     def without(self, names: Sequence[str]) -> Cues:
         """The same without some of them; "silhouette" is a matter of the losses' weights
@@ -51,7 +59,7 @@ class Cues:
         if "features" in names:
             blank = {name: torch.zeros_like(getattr(self.features, name)) for name in ("patches", "pooled")}
             nothing["features"] = PatchFeatures(**blank)
-        nothing |= {name: None for name in ("parts", "surface", "keypoints") if name in names}
+        nothing |= {name: None for name in ("parts", "surface", "keypoints", "views") if name in names}
         if "surface" in names:
             nothing["pnp_cameras"] = None  # they are made of it
         return replace(self, **nothing)
@@ -69,6 +77,7 @@ class CueProviders:
     surface: Provider[SurfacePoints] | None = None
     keypoints: Provider[SparseKeypoints] | None = None
     pnp_cameras: Provider[PnpCameras] | None = None
+    views: Provider[Views] | None = None
     initial_betas: Float[Tensor, "betas"] | None = None
 
 
@@ -90,6 +99,7 @@ def make_cues(
         ("surface", providers.surface, SurfacePoints.from_arrays),
         ("keypoints", providers.keypoints, SparseKeypoints.from_arrays),
         ("pnp_cameras", providers.pnp_cameras, PnpCameras.from_arrays),
+        ("views", providers.views, Views.from_arrays),
     ):
         if provider is not None:
             given[name], note = cached(provider, clip, folder, from_arrays, notify)

@@ -19,9 +19,22 @@ from animal4d.files.arrays import checked_array
 from animal4d.files.checksums import file_checksum
 from animal4d.files.unpickle import load_torch
 
-NONE, HEAD, TORSO, LEG, TAIL = range(5)
-PART_LABELS = {"none": NONE, "head": HEAD, "torso": TORSO, "leg": LEG, "tail": TAIL}
-"""Labels by name; all four legs are one part."""
+NONE, HEAD, TORSO, LEG, TAIL, FRONT_LEFT_LEG, FRONT_RIGHT_LEG, BACK_LEFT_LEG, BACK_RIGHT_LEG = range(9)
+UNKNOWN = 255
+PART_LABELS = {
+    "none": NONE,
+    "head": HEAD,
+    "torso": TORSO,
+    "leg": LEG,
+    "tail": TAIL,
+    "front_left_leg": FRONT_LEFT_LEG,
+    "front_right_leg": FRONT_RIGHT_LEG,
+    "back_left_leg": BACK_LEFT_LEG,
+    "back_right_leg": BACK_RIGHT_LEG,
+    "unknown": UNKNOWN,
+}
+"""Labels by name. Whoever cannot tell the legs apart (left and right are the animal's own) calls all of them "leg".
+"unknown" is a part of the animal, but nobody knows which; it is not "none"."""
 _LABEL_OF_FILE = {0: NONE, 11: HEAD, 12: TORSO, 13: LEG, 14: TAIL}
 """PartGLEE's numbers, as published: head, body, foot, tail."""
 

@@ -14,7 +14,10 @@ _TENSORS = ("betas", "limb_scales", "vertex_offsets", "joint_rotations", "transl
 
 
 def write_poses(reconstruction: Reconstruction, model: BodyModel, path: Path) -> None:
-    """Everything that `model.with_shape(...).with_pose(...)` needs, with names and times beside it."""
+    """Everything that `model.with_shape(...).with_pose(...)` needs, with names and times beside it.
+
+    Where a surface map was known, `joint_uncertainty` (frames, joints) says in radians how far each joint may be off.
+    """
     arrays = {name: getattr(reconstruction, name).cpu().numpy() for name in _TENSORS}
     arrays |= {
         "joint_names": np.array(model.joint_names),
@@ -22,6 +25,7 @@ def write_poses(reconstruction: Reconstruction, model: BodyModel, path: Path) ->
         "fps": np.array(reconstruction.fps),
         "template": np.array(reconstruction.template),
     }
-    if reconstruction.vertex_colors is not None:
-        arrays["vertex_colors"] = reconstruction.vertex_colors.cpu().numpy()
+    for name in ("joint_uncertainty", "vertex_colors"):
+        if (tensor := getattr(reconstruction, name)) is not None:
+            arrays[name] = tensor.cpu().numpy()
     write_npz(path, arrays)

@@ -23,7 +23,14 @@ from animal4d.geometry.cameras import Cameras, project
 from animal4d.geometry.mesh import difference_operator, sample_surface, uniform_laplacian, unique_edges
 from animal4d.geometry.rasterize import Fragments, rasterize, visible_faces, visible_vertices
 from animal4d.losses.outline import OutlineTarget, outline_distance
-from animal4d.losses.parts import PartTarget, PartVertices, head_weights, part_chamfer, part_keypoints
+from animal4d.losses.parts import (
+    CHAMFER_PART_WEIGHTS,
+    PartTarget,
+    PartVertices,
+    head_weights,
+    part_chamfer,
+    part_keypoints,
+)
 from animal4d.losses.priors import joint_limits, lasting_bend, mean_square, rest_pose
 from animal4d.losses.rigidity import OneRings, arap, edge_length_change, laplacian_length
 from animal4d.losses.silhouette import SilhouetteTarget, silhouette_distance, surface_weights
@@ -104,6 +111,7 @@ class Objective:
         self.track_points = clip.crop.from_original(cues.tracks.points).to(device)
         self.track_visible = cues.tracks.visible.to(device)
         self.part_vertices = PartVertices.of(model.part_labels).to(device)
+        self.eyes_made = {name for name in ("parts", "surface") if cues.by_eyes(name)}
         self.part_target = None if cues.parts is None else PartTarget.from_labels(cues.parts.labels).to(device)
         self.surface = None if cues.surface is None else _surface_target(clip, cues.surface).to(device)
         self.keypoints = None if cues.keypoints is None else _working_keypoints(clip, cues.keypoints).to(device)
@@ -164,8 +172,14 @@ class Objective:
         size = self.cameras.image_size
         if (parts := self.part_target) is not None:
             samples = self.config.part_samples
-            losses["part_chamfer"] = lambda: part_chamfer(
-                view.projected, view.vertex_visible, self.part_vertices, parts[frames].drawn(samples, generator)
+            by_eyes = "parts" in self.eyes_made
+            weights = self.config.eyes_part_weights if by_eyes else CHAMFER_PART_WEIGHTS
+            losses["eyes_parts" if by_eyes else "part_chamfer"] = lambda: part_chamfer(
+                view.projected,
+                view.vertex_visible,
+                self.part_vertices,
+                parts[frames].drawn(samples, generator),
+                weights,
             ).mean()
             losses["part_keypoints"] = lambda: part_keypoints(
                 view.projected,
@@ -174,7 +188,7 @@ class Objective:
                 parts[frames].drawn_keypoints(self.part_vertices, PART_KEYPOINTS, generator),
             ).mean()
         if (surface := self.surface) is not None:
-            losses["surface"] = lambda: surface_keypoints(
+            losses["eyes_surface" if "surface" in self.eyes_made else "surface"] = lambda: surface_keypoints(
                 view.projected, surface[frames], size, self.head_counts_half
             ).mean()
         if (keypoints := self.keypoints) is not None:

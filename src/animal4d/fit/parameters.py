@@ -78,7 +78,8 @@ class AnimalParameters(nn.Module):
         taught: Bool[Tensor, "frames"],
         frame_residuals: bool = True,
     ) -> None:
-        """`taught` are the frames that losses look at. Without `frame_residuals` the network alone says the pose, as
+        """`taught` are the frames that may have a pose of their own: those that losses look at, without those that the
+        built-in network could not read (`clear_frames`). Without `frame_residuals` the network alone says the pose, as
         published."""
         super().__init__()
         self.model = model
@@ -223,6 +224,17 @@ def _network_share(n_pose: int, frame_residuals: bool) -> Float[Tensor, "pose"]:
     if frame_residuals:
         share[3:N_ROOT] = 0.0
     return share
+
+
+def clear_frames(clarity: Float[Tensor, "frames"], least: float) -> Bool[Tensor, "frames"]:
+    """Frames that are read at least `least` times as clearly as the median frame; those that were not looked at (a
+    clarity of zero) among them, since nothing is known against them. With `least` in [0, 1] at least half of the
+    frames are clear.
+    """
+    looked_at = clarity > 0
+    if not bool(looked_at.any()):
+        return torch.ones_like(looked_at)
+    return ~looked_at | (clarity >= least * clarity[looked_at].median())
 
 
 def time_fractions(seconds: Float[Tensor, "frames"]) -> Float[Tensor, "frames"]:

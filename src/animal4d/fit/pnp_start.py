@@ -40,38 +40,28 @@ class PnpPath:
     """Pairs that agree with the frame's own pose; zero where it has none."""
 
 
-def joined_points(surface: SurfacePoints, parts: SurfacePoints) -> SurfacePoints:
-    """Surface points, with part points in addition in the frames that have surface points.
-
-    Points of parts (a pixel of a part with any of its vertices) say where a part is to within its own size. They help a
-    pose that surface points hold, and are too weak alone: four parts give just four pairs, and none to check by.
-    """
-    has_surface = (surface.confidence > 0).any(1, keepdim=True)
-    return SurfacePoints(
-        torch.cat((surface.pixels, parts.pixels), dim=1),
-        torch.cat((surface.vertices, parts.vertices), dim=1),
-        torch.cat((surface.confidence, parts.confidence * has_surface), dim=1),
-    )
-
-
 def pnp_poses(
     clip: Clip,
     rest_vertices: Float[Tensor, "vertices 3"],
     points: SurfacePoints,
     settings: PnpSettings = PUBLISHED,
+    of_window: bool = False,
 ) -> list[PnpPose | None]:
     """Each frame's own pose; None where there are no points, or they do not agree.
 
-    `rest_vertices` is the template in the shape that is assumed, in rest pose.
+    `rest_vertices` is the template in the shape that is assumed, in rest pose. The threshold is relative to the frame,
+    as published, or `of_window`: to the window that follows the animal, for animals that are small in the frame.
     """
     intrinsics = clip.crop.original_intrinsics(clip.intrinsics).cpu().double().numpy()
-    threshold = settings.threshold * max(clip.crop.original_size) / 2
+    windows = (clip.crop.scale * max(clip.image_size)).tolist()
+    sides = windows if of_window else [float(max(clip.crop.original_size))] * len(clip)
     vertices = rest_vertices.detach().cpu().double().numpy()
     poses = []
     for frame in range(len(clip)):
         filled = points.confidence[frame] > 0
         places = vertices[points.vertices[frame][filled].cpu().numpy()]
         pixels = points.pixels[frame][filled].cpu().double().numpy()
+        threshold = settings.threshold * sides[frame] / 2
         poses.append(solve_pnp(places, pixels, intrinsics[frame], threshold, settings))
     return poses
 
@@ -81,6 +71,7 @@ def pnp_path(
     rest_vertices: Float[Tensor, "vertices 3"],
     points: SurfacePoints,
     settings: PnpSettings = PUBLISHED,
+    of_window: bool = False,
 ) -> PnpPath | None:
     """The root path of a clip; None where no frame has a pose.
 
@@ -91,7 +82,7 @@ def pnp_path(
     """
     own = torch.eye(4, dtype=torch.float64).repeat(len(clip), 1, 1)
     inliers = torch.zeros(len(clip), dtype=torch.long)
-    for frame, pose in enumerate(pnp_poses(clip, rest_vertices, points, settings)):
+    for frame, pose in enumerate(pnp_poses(clip, rest_vertices, points, settings, of_window)):
         if pose is not None:
             own[frame, :3, :3] = torch.from_numpy(pose.R_cam_from_body)
             own[frame, :3, 3] = torch.from_numpy(pose.t_cam_from_body)

@@ -29,6 +29,9 @@ PAPER_WEIGHTS: dict[str, Schedule] = {
     "part_chamfer": constant(5.0),
     "part_keypoints": _published((300,), (5e-5, 5e-8)),
     "surface": _published((1000, 6000), (5.0, 0.1, 0.01)),
+    # The built-in network stands in for PartGLEE and CSE where nobody brings theirs.
+    "eyes_parts": constant(5.0),
+    "eyes_surface": _published((1000, 6000), (5.0, 0.1, 0.01)),
     "published_tracks": _published((300,), (5e-4, 5e-2)),
     "color": constant(10.0),
     # Published on the posed mesh against the canonical one; ours act on the vertex offsets of the one rest shape, since
@@ -64,6 +67,8 @@ PAPER_FIT: dict[str, Any] = {
     "gaits": 0,
     "withhold": constant(0.0),
     "feature_noise": 0.0,
+    "eyes_part_weights": (50.0, 1.0, 0.001, 0.01),
+    "least_clarity": 0.0,
     "hidden_count_less": True,
     "teach_held_out": False,
     "frame_residuals": False,

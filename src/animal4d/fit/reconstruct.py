@@ -22,18 +22,22 @@ from animal4d.clip import Clip
 from animal4d.config import Config, FitConfig
 from animal4d.cues.carried_masks import carry_masks
 from animal4d.cues.cues import Cues
+from animal4d.cues.surface import SurfacePoints
 from animal4d.errors import Animal4dError
 from animal4d.fit.gait import candidate_gaits
 from animal4d.fit.objective import Objective, frames_that_teach
-from animal4d.fit.parameters import AnimalParameters, AnimalState
+from animal4d.fit.parameters import AnimalParameters, AnimalState, clear_frames
 from animal4d.fit.pnp_start import path_of_poses, pnp_path
 from animal4d.fit.reconstruction import Reconstruction
 from animal4d.fit.split import Split, split_frames
-from animal4d.fit.start import Start, candidate_starts, load_start, start_on_path
+from animal4d.fit.start import Start, ViewSearch, load_start, search_views, start_on_path
 from animal4d.fit.trainer import FitDiverged, StepReport, Trainer
+from animal4d.fit.uncertainty import joint_uncertainty
 from animal4d.fit.world import fit_cameras, put_on_ground, scale_camera_track
 from animal4d.geometry.cameras import Cameras
-from animal4d.providers import providers_for
+from animal4d.geometry.pnp import PnpSettings
+from animal4d.providers import providers_for, with_eyes
+from animal4d.readers.load import wanted_eyes
 
 BUILTIN = "builtin"
 """Name of the template that is always there."""
@@ -43,6 +47,10 @@ SURFACE_FRAMES = 0.5
 """Share of the frames that must have a pose from their surface map for it to be believed before any silhouette."""
 SURFACE_TRUST = 2.0
 """How much better than that of the best view path the cost of such a start is taken to be."""
+EYES_PNP = PnpSettings(threshold=0.08, least_inliers=0.3)
+"""For the built-in network's surface map, whose errors are larger than CSE's; the threshold is that of the window."""
+HOPELESS = 6.0
+"""Cost above the best start's beyond which a rival is not worth a short fit, where views are known."""
 START_SHAPES = ("dog", "dachshund", "greyhound", "cat", "horse", "cow", "camel")
 """Species whose silhouettes are tried by the view search, where the template is the built-in one."""
 
@@ -130,7 +138,10 @@ class _Problem:
         """A fresh fit from a start."""
         cameras = Cameras(self.clip.intrinsics, fit_cameras(self.clip, start), self.clip.image_size)
         fit = self.config.fit
-        features = self.cues.features
+        features, views = self.cues.features, self.cues.views
+        own_pose = frames_that_teach(self.clip, self.split, fit)
+        if views is not None:
+            own_pose = own_pose & clear_frames(views.clarity, fit.least_clarity)
         torch.manual_seed(self.config.seed)  # of the network's first weights
         parameters = AnimalParameters(
             self.model,
@@ -138,7 +149,7 @@ class _Problem:
             _standardized(features.pooled if fit.pooling == "parts" else features.patches.mean(1)),
             self.clip.times,
             cameras,
-            frames_that_teach(self.clip, self.split, fit),
+            own_pose,
             fit.frame_residuals,
         ).to(self.device)
         objective = Objective(self.clip, self.filmed_masks, self.cues, self.model, cameras, self.split, fit)
@@ -148,13 +159,16 @@ class _Problem:
 def reconstruct(clip: Clip, config: Config | None = None, progress: FitProgress | None = None) -> Reconstruction:
     """Fit an animal to a clip. The function of the Python API; nothing is written.
 
-    Raises Animal4dError when no frame has a usable mask.
+    Raises Animal4dError when no frame has a usable mask, and where the built-in network is wanted and not there.
     """
     from animal4d.cues.cues import make_cues
 
     config, progress = config or Config(), progress or SilentProgress()
     shown = without_held_out_masks(clip)
-    providers = providers_for(shown, load_template(config.template), progress.message)
+    model = load_template(config.template)
+    providers = providers_for(shown, model, progress.message)
+    if config.eyes:
+        providers = with_eyes(providers, model, wanted_eyes(), progress.message)
     cues = make_cues(shown, providers=providers, notify=progress.message)
     reconstruction, _ = fit_clip(clip, shown, cues, config, progress)
     return reconstruction
@@ -224,7 +238,12 @@ def _starts(problem: _Problem) -> list[Start]:
     shapes = start_shapes(config.template, model)
     if cues.initial_betas is not None:
         shapes = {"given": torch.nn.functional.pad(cues.initial_betas, (0, model.n_betas))[: model.n_betas]}
-    starts = candidate_starts(clip, model, shapes, ground_speed(clip, cues), config.fit.starts)
+    search = search_views(clip, model, shapes, ground_speed(clip, cues), cues.views, config.fit.view_evidence)
+    starts = search.starts(config.fit.starts)
+    if cues.views is not None:
+        starts = [start for start in starts if start.cost < starts[0].cost + HOPELESS]
+    if cues.surface is not None and cues.by_eyes("surface"):
+        return [*starts, *_start_by_eyes(clip, model, cues.surface, search, starts[0])]
     path, betas = None, torch.zeros(model.n_betas) if cues.initial_betas is None else shapes["given"]
     if cues.surface is not None:
         rest = model.with_shape(betas).with_pose(torch.eye(3).expand(model.n_joints, 3, 3))
@@ -237,6 +256,23 @@ def _starts(problem: _Problem) -> list[Start]:
         return [start_on_path(path, clip, betas, starts[0].cost), *starts]
     # Correspondences do not confuse left with right or head with tail: one view path is enough to check them by.
     return [start_on_path(path, clip, betas, starts[0].cost - SURFACE_TRUST), starts[0]]
+
+
+def _start_by_eyes(
+    clip: Clip, model: BodyModel, surface: SurfacePoints, search: ViewSearch, best: Start
+) -> list[Start]:
+    """The start that the network's surface map gives, as one more rival; none where too few frames have a pose.
+
+    It is judged as the view paths are, by silhouettes among others: the network may be wrong all clip long.
+    """
+    rest = model.with_shape(best.betas).with_pose(torch.eye(3).expand(model.n_joints, 3, 3))
+    path = pnp_path(clip, rest.vertices, surface, EYES_PNP, of_window=True)
+    if path is None or int(path.valid.sum()) < SURFACE_FRAMES * len(clip):
+        return []
+    if not bool((path.t_cam_from_body[:, 2] > 0).all()):
+        return []
+    start = start_on_path(path, clip, best.betas, 0.0, best.shape_name)
+    return [replace(start, cost=search.cost_of(start))]
 
 
 def _best_start(problem: _Problem, progress: FitProgress) -> tuple[Trainer, str, dict[str, float]]:
@@ -342,4 +378,6 @@ def _reconstruction(problem: _Problem, trainer: Trainer, state: AnimalState) -> 
         template=problem.config.template,
     ).to("cpu")
     model = model.to("cpu")
-    return put_on_ground(raw if clip.world_to_camera is None else scale_camera_track(raw, model), model)
+    placed = put_on_ground(raw if clip.world_to_camera is None else scale_camera_track(raw, model), model)
+    surface = problem.cues.surface
+    return placed if surface is None else replace(placed, joint_uncertainty=joint_uncertainty(placed, model, surface))

@@ -46,6 +46,8 @@ class Reconstruction:
     times: Float[Tensor, "frames"]
     fps: float
     template: str = "builtin"
+    joint_uncertainty: Float[Tensor, "frames joints"] | None = None
+    """Radians (`fit/uncertainty.py`); None where no surface map was known."""
     vertex_colors: Float[Tensor, "vertices 3"] | None = None
     """RGB in [0, 1], averaged over the frames that see a vertex."""
     texel_logits: Float[Tensor, "texels 3"] | None = None

@@ -20,6 +20,7 @@ from torch import Tensor
 from animal4d.body.model import BodyModel
 from animal4d.body.parts import leg_joints
 from animal4d.clip import Clip
+from animal4d.cues.eyes_views import Views
 from animal4d.errors import Animal4dError
 from animal4d.fit.pnp_start import PnpPath
 from animal4d.fit.view_search import (
@@ -30,6 +31,7 @@ from animal4d.fit.view_search import (
     ViewScores,
     best_path,
     build_view_bank,
+    cost_of_path,
     mask_moments,
     score_views,
     view_rotation,
@@ -76,6 +78,46 @@ class Start:
         return side
 
 
+@dataclass(frozen=True)
+class ViewSearch:
+    """Silhouettes from all around compared with a clip's masks, and what else is known of the views."""
+
+    clip: Clip
+    shapes: dict[str, Float[Tensor, "betas"]]
+    bank: ViewBank
+    scores: ViewScores
+    yaw_evidence: Float[Tensor, "frames yaws"]
+    view_evidence: Float[Tensor, "frames elevations yaws"] | None
+
+    def starts(self, count: int) -> list[Start]:
+        """The best path and up to `count - 1` rivals, best first."""
+        grid, valid, names = self.bank.grid, self.clip.mask_valid, list(self.shapes)
+        search = partial(best_path, self.scores.overlap, valid, self.yaw_evidence, view_evidence=self.view_evidence)
+        best = search()
+        paths = [("best", best)]
+        yaw = grid.yaws[best.yaw_index]
+        rivals = {
+            "turned round": yaw + math.pi,
+            "mirrored in depth": -yaw,
+            "turned round and mirrored in depth": math.pi - yaw,
+        }
+        for name, center in rivals.items():
+            near = _within(grid.yaws[None], center[:, None], math.radians(40))
+            near &= ~_within(grid.yaws[None], yaw[:, None], math.radians(25))
+            if bool(near.any(dim=1).all()):
+                paths.append((name, search(allowed_yaws=near)))
+        paths = [paths[0], *sorted(paths[1:], key=lambda item: item[1].cost)][:count]
+        return [
+            _start_from_path(name, path, self.clip, self.bank, self.scores, names[path.body], self.shapes)
+            for name, path in paths
+        ]
+
+    def cost_of(self, start: Start) -> float:
+        """What the path of a start that was found otherwise costs here."""
+        views = self.bank.grid.nearest(start.yaw, start.elevation)
+        return cost_of_path(self.scores.overlap, self.clip.mask_valid, self.yaw_evidence, self.view_evidence, *views)
+
+
 def candidate_starts(
     clip: Clip,
     model: BodyModel,
@@ -83,38 +125,34 @@ def candidate_starts(
     motion: Float[Tensor, "frames"],
     count: int,
 ) -> list[Start]:
-    """The best path and up to `count - 1` rivals, best first.
+    """`search_views` by silhouettes and motion alone, and its starts."""
+    return search_views(clip, model, shapes, motion).starts(count)
+
+
+def search_views(
+    clip: Clip,
+    model: BodyModel,
+    shapes: dict[str, Float[Tensor, "betas"]],
+    motion: Float[Tensor, "frames"],
+    views: Views | None = None,
+    view_weight: float = 0.0,
+) -> ViewSearch:
+    """Compare silhouettes from all around with the clip's masks.
 
     `shapes` are the bodies to try (betas by name). `motion` is the horizontal motion of the animal over the ground
-    in every frame, positive to the right, in lengths of the animal per second (zero where unknown).
+    in every frame, positive to the right, in lengths of the animal per second (zero where unknown). `views` are what
+    the built-in network says, `view_weight` how much that counts where it is sure.
     """
     grid = ViewGrid.default()
-    valid = clip.mask_valid
     moments = mask_moments(clip.masks)
     focal = clip.intrinsics[:, [0, 1], [0, 1]].mean(1)
-    angular_size = float((moments.root_areas / focal)[valid].median())
-    names = list(shapes)
+    angular_size = float((moments.root_areas / focal)[clip.mask_valid].median())
     poses = _usual_poses(model)
-    bodies = [[model.with_shape(shapes[name]).with_pose(pose) for pose in poses] for name in names]
+    bodies = [[model.with_shape(betas).with_pose(pose) for pose in poses] for betas in shapes.values()]
     bank = build_view_bank(bodies, grid, angular_size)
     scores = score_views(clip.masks, bank)
-    evidence = _yaw_evidence(motion, grid)
-
-    best = best_path(scores.overlap, valid, evidence)
-    paths = [("best", best)]
-    yaw = grid.yaws[best.yaw_index]
-    rivals = {
-        "turned round": yaw + math.pi,
-        "mirrored in depth": -yaw,
-        "turned round and mirrored in depth": math.pi - yaw,
-    }
-    for name, center in rivals.items():
-        near = _within(grid.yaws[None], center[:, None], math.radians(40))
-        near &= ~_within(grid.yaws[None], yaw[:, None], math.radians(25))
-        if bool(near.any(dim=1).all()):
-            paths.append((name, best_path(scores.overlap, valid, evidence, allowed_yaws=near)))
-    paths = [paths[0], *sorted(paths[1:], key=lambda item: item[1].cost)][:count]
-    return [_start_from_path(name, path, clip, bank, scores, names[path.body], shapes) for name, path in paths]
+    seen = None if views is None else view_weight * _view_evidence(views, grid)
+    return ViewSearch(clip, shapes, bank, scores, _yaw_evidence(motion, grid), seen)
 
 
 def _usual_poses(model: BodyModel) -> list[Float[Tensor, "joints 3 3"]]:
@@ -134,13 +172,15 @@ def _usual_poses(model: BodyModel) -> list[Float[Tensor, "joints 3 3"]]:
     return [standing, striding, lowered]
 
 
-def start_on_path(path: PnpPath, clip: Clip, betas: Float[Tensor, "betas"], cost: float) -> Start:
+def start_on_path(
+    path: PnpPath, clip: Clip, betas: Float[Tensor, "betas"], cost: float, shape_name: str = "mean"
+) -> Start:
     """A start from known correspondences. `cost` says how much it is believed, as that of a view path does."""
     forward, up = path.R_cam_from_body[:, :, 0], path.R_cam_from_body[:, :, 2]
     in_pixels = (clip.intrinsics @ path.t_cam_from_body[..., None]).squeeze(-1)
     return Start(
         name="surface map",
-        shape_name="mean",
+        shape_name=shape_name,
         betas=betas,
         yaw=_unwrap(torch.atan2(forward[:, 2], forward[:, 0])),
         elevation=torch.asin(-up[:, 2].clamp(-1, 1)),
@@ -166,6 +206,12 @@ def _yaw_evidence(motion: Float[Tensor, "frames"], grid: ViewGrid) -> Float[Tens
     """Log-likelihood of a yaw by the motion over the ground: animals walk where they look."""
     strength = torch.tanh(motion / 0.5)
     return 1.5 * strength[:, None] * grid.yaws.cos()[None]
+
+
+def _view_evidence(views: Views, grid: ViewGrid) -> Float[Tensor, "frames elevations yaws"]:
+    """Log-likelihood of a view by the direction of the camera that the built-in network sees (von Mises-Fisher), up to
+    its weight."""
+    return torch.einsum("eyc,fc->fey", grid.camera_directions, views.confidence[:, None] * views.direction)
 
 
 def _within(a: Tensor, b: Tensor, tolerance: float) -> Bool[Tensor, "..."]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 from animal4d.body.model import PosedBody
@@ -51,6 +52,18 @@ class ViewGrid:
     def R_cam_from_body(self) -> Float[Tensor, "elevations yaws 3 3"]:
         """Rotation of every view."""
         return view_rotation(self.yaws[None, :], self.elevations[:, None])
+
+    @property
+    def camera_directions(self) -> Float[Tensor, "elevations yaws 3"]:
+        """Unit vector from the body to the camera, in the body's frame."""
+        return -self.R_cam_from_body[..., 2, :]
+
+    def nearest(
+        self, yaw: Float[Tensor, "frames"], elevation: Float[Tensor, "frames"]
+    ) -> tuple[Int[Tensor, "frames"], Int[Tensor, "frames"]]:
+        """Indices of the elevations and yaws that are nearest."""
+        rows = (elevation[:, None] - self.elevations[None]).abs().argmin(1)
+        return rows, torch.cos(yaw[:, None] - self.yaws[None]).argmax(1)
 
 
 def view_rotation(yaw: Float[Tensor, "*batch"], elevation: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch 3 3"]:
@@ -172,6 +185,12 @@ def score_views(masks: Float[Tensor, "frames height width"], bank: ViewBank) -> 
     return ViewScores(overlap, pose, placement.gather(2, pose[:, :, None])[:, :, 0])
 
 
+SHARPNESS = 12.0
+"""Log score of a full overlap."""
+TURN_COST = 0.15
+"""Of a step to the next yaw or elevation of the grid."""
+
+
 @dataclass(frozen=True)
 class ViewPath:
     """A view for every frame, joined over time."""
@@ -185,22 +204,53 @@ class ViewPath:
     """What the dynamic programming minimised, per frame."""
 
 
+def _unary_costs(
+    scores: Float[Tensor, "frames bodies elevations yaws"],
+    valid: Bool[Tensor, "frames"],
+    yaw_evidence: Float[Tensor, "frames yaws"],
+    view_evidence: Float[Tensor, "frames elevations yaws"] | None,
+    sharpness: float,
+) -> NDArray[np.floating]:
+    """What every view costs in every frame, whatever comes before and after."""
+    costs = -sharpness * scores.numpy() * valid.numpy()[:, None, None, None] - yaw_evidence.numpy()[:, None, None]
+    return costs if view_evidence is None else costs - view_evidence.numpy()[:, None]
+
+
+def cost_of_path(
+    scores: Float[Tensor, "frames bodies elevations yaws"],
+    valid: Bool[Tensor, "frames"],
+    yaw_evidence: Float[Tensor, "frames yaws"],
+    view_evidence: Float[Tensor, "frames elevations yaws"] | None,
+    elevation_index: Int[Tensor, "frames"],
+    yaw_index: Int[Tensor, "frames"],
+) -> float:
+    """What a path found otherwise costs per frame, as `best_path` counts, with the body that suits it best."""
+    unary = _unary_costs(scores, valid, yaw_evidence, view_evidence, SHARPNESS)
+    frames, n_yaws = len(scores), scores.shape[-1]
+    along = unary[np.arange(frames), :, elevation_index.numpy(), yaw_index.numpy()].sum(0).min()
+    turns = np.abs(np.diff(yaw_index.numpy()))
+    steps = np.minimum(turns, n_yaws - turns).sum() + np.abs(np.diff(elevation_index.numpy())).sum()
+    return float(along + TURN_COST * steps) / frames
+
+
 def best_path(
     scores: Float[Tensor, "frames bodies elevations yaws"],
     valid: Bool[Tensor, "frames"],
     yaw_evidence: Float[Tensor, "frames yaws"],
     allowed_yaws: Bool[Tensor, "frames yaws"] | None = None,
-    sharpness: float = 12.0,
-    turn_cost: float = 0.15,
+    view_evidence: Float[Tensor, "frames elevations yaws"] | None = None,
+    sharpness: float = SHARPNESS,
+    turn_cost: float = TURN_COST,
 ) -> ViewPath:
     """Viterbi over time: high overlap, slow turning (at most 30 degrees a frame), one body for all frames.
 
-    `yaw_evidence` is added to the log score of a yaw. Frames without a mask only pass the path on.
+    `yaw_evidence` is added to the log score of a yaw, `view_evidence` to that of a view. Frames without a mask only
+    pass the path on.
     """
     frames, bodies, n_elevations, n_yaws = scores.shape
     reach = 3
     best: ViewPath | None = None
-    unary_all = -sharpness * scores.numpy() * valid.numpy()[:, None, None, None] - yaw_evidence.numpy()[:, None, None]
+    unary_all = _unary_costs(scores, valid, yaw_evidence, view_evidence, sharpness)
     if allowed_yaws is not None:
         unary_all = unary_all + np.where(allowed_yaws.numpy(), 0.0, 1e3)[:, None, None]
     for body in range(bodies):

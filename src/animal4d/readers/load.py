@@ -14,6 +14,7 @@ import torch
 
 from animal4d.clip import Clip, Crop
 from animal4d.errors import Animal4dError
+from animal4d.eyes.eyes import Eyes, load_eyes
 from animal4d.files.paths import IMAGE_SUFFIXES
 from animal4d.readers.address import SequenceAddress, parse_address
 from animal4d.readers.cameras import guess_intrinsics, read_cameras
@@ -23,6 +24,7 @@ from animal4d.readers.external import read_external
 from animal4d.readers.folder import FolderSource
 from animal4d.readers.grabcut import grabcut_masks
 from animal4d.readers.masks import MaskSource, open_masks
+from animal4d.readers.masks_by_eyes import masks_by_eyes
 from animal4d.readers.source import FrameSource, Progress, Selection
 from animal4d.readers.usable_masks import measure_masks
 from animal4d.readers.video import VideoSource
@@ -34,6 +36,7 @@ def load_clip(
     masks: Path | str | None = None,
     cameras: Path | str | None = None,
     box: Box | None = None,
+    eyes: bool = True,
     fov: float | None = None,
     fps: float | None = None,
     start: int = 0,
@@ -52,8 +55,9 @@ def load_clip(
             external data tree, `external:<root>:<sequence>`: these bring masks and cameras.
         masks: A folder of masks (same names as the frames, or as many) or a video of masks.
         cameras: A `cameras.json` as runs hold it: OpenCV cameras in pixels of the original frames.
-        box: x, y, width, height of the animal in the first frame that is read, in pixels: starts GrabCut where there
-            are no masks.
+        box: x, y, width, height of the animal in the first frame that is read, in pixels, where there are no masks: for
+            the built-in network, or for GrabCut.
+        eyes: Whether the built-in network makes masks where there are none; else GrabCut does, from `box`.
         fov: Field of view in degrees along the longer side, where there are no cameras.
         fps: Rate of a folder of frames. Videos bring their own times.
         start, stop, stride, max_frames: The frames to read: numbers start, start + stride, ... before stop, at most
@@ -77,7 +81,7 @@ def load_clip(
     path, masks_path = _frames_and_masks(path, None if masks is None else Path(masks))
     frames = _open_source(path, fps)
     selection = frames.select(start, stop, stride, max_frames)
-    mask_source, notes = _open_mask_source(frames, selection, masks_path, box, progress)
+    mask_source, notes = _open_mask_source(frames, selection, masks_path, box, eyes, progress)
 
     boxes = measure_masks(mask_source, selection.numbers, notes, progress)
     crop = crop_track(boxes, frames.size, working_size, selection.fps)
@@ -110,6 +114,15 @@ def load_clip(
     )
 
 
+def wanted_eyes() -> Eyes:
+    """The built-in network. Raises Animal4dError, with the way to do without, where its weights are missing or
+    damaged."""
+    try:
+        return load_eyes()
+    except Animal4dError as error:
+        raise Animal4dError(f"{error}; or go on without the built-in eyes: --no-eyes") from error
+
+
 def _load_sequence(
     address: SequenceAddress,
     choice: FrameChoice,
@@ -122,7 +135,7 @@ def _load_sequence(
 ) -> Clip:
     if unused:
         raise Animal4dError(f"{unused[0]} is for videos and folders: {address} brings its own masks and cameras")
-    read = {"cop3d": read_cop3d, "external": lambda *sequence, **how: read_external(*sequence, **how)[0]}
+    read = {"cop3d": read_cop3d, "external": read_external}
     return read[address.layout](
         address.root,
         address.sequence,
@@ -154,16 +167,23 @@ def _open_source(path: Path, fps: float | None) -> FrameSource:
 
 
 def _open_mask_source(
-    frames: FrameSource, selection: Selection, masks: Path | None, box: Box | None, progress: Progress | None
+    frames: FrameSource,
+    selection: Selection,
+    masks: Path | None,
+    box: Box | None,
+    eyes: bool,
+    progress: Progress | None,
 ) -> tuple[MaskSource, list[str]]:
     if masks is not None:
         notes = ["--box is not used, since there are masks"] if box is not None else []
         return open_masks(masks, frames, selection.numbers), notes
+    if eyes:
+        return masks_by_eyes(frames, selection, wanted_eyes(), box, progress), []
     if box is not None:
         return grabcut_masks(frames, selection, box, progress), []
     raise Animal4dError(
         f"{frames.path} comes without masks: give them by --masks, or the animal's place in the first frame by "
-        "--box x,y,width,height"
+        "--box x,y,width,height, or let the built-in eyes find it (without --no-eyes)"
     )
 
 

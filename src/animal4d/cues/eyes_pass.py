@@ -1,0 +1,135 @@
+"""One look of the built-in network at every frame of a clip, shared by all cues that are made of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from animal4d.clip import Clip
+from animal4d.eyes.eyes import Eyes
+from animal4d.eyes.labels import CROP, LABELS, MAP
+
+PROVIDER = "builtin-eyes"
+"""Name of the provider of every cue that the network makes."""
+MARGIN = 0.15
+"""Space around the animal in its crop, as a fraction of its larger extent, on every side."""
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What the network saw of a clip. Maps are those of the frames that were looked at, in order of time."""
+
+    frames: Int[Tensor, "seen"]
+    """Frames of the clip: those with a mask."""
+    origins: Float[Tensor, "seen 2"]
+    """Where crops begin (x, y), in working pixels."""
+    sides: Float[Tensor, "seen"]
+    """Of the crops, in working pixels."""
+    parts: Float[Tensor, "seen 8 map map"]
+    """Probabilities of the labels of `eyes/labels.py`."""
+    embedding: Float[Tensor, "seen 16 map map"]
+    """Unit vectors."""
+    confidence: Float[Tensor, "seen map map"]
+    """In [0, 1]: how well the embedding is believed to say where on the body a pixel is."""
+    view: Float[Tensor, "seen 3"]
+    """Unit vectors from the animal to the camera in the frame of its trunk (x ahead, y left, z up)."""
+    features: Float[Tensor, "seen channels"]
+    covered: Bool[Tensor, "seen map map"]
+    """Map pixels whose centre the clip's mask covers, within the filmed frame."""
+
+    def pixel_centers(self, index: int) -> Float[Tensor, "map map 2"]:
+        """Where the map pixels of a look lie, in working pixels (x, y)."""
+        ticks = (torch.arange(MAP) + 0.5) / MAP
+        x, y = torch.meshgrid(ticks, ticks, indexing="xy")
+        return self.origins[index] + torch.stack((x, y), dim=-1) * self.sides[index]
+
+    def clarity(self) -> Float[Tensor, "seen"]:
+        """Mean confidence over the animal: how well a frame could be read."""
+        total = (self.confidence * self.covered).flatten(1).sum(1)
+        return total / self.covered.flatten(1).sum(1).clamp_min(1)
+
+
+class EyesPass:
+    """Looks at a clip once, however many cues ask for it."""
+
+    def __init__(self, eyes: Eyes) -> None:
+        self.eyes = eyes
+        self._last: tuple[str, Sight] | None = None
+
+    def sight(self, clip: Clip) -> Sight:
+        """What there is to see in the clip's frames, guided by its masks."""
+        checksum = clip.checksum()
+        if self._last is None or self._last[0] != checksum:
+            self._last = (checksum, look_at_clip(self.eyes, clip))
+        return self._last[1]
+
+
+def look_at_clip(eyes: Eyes, clip: Clip) -> Sight:
+    """Run the network on a crop of every frame that has a mask."""
+    frames, masks = clip.frames.cpu().numpy(), clip.masks.cpu().numpy()
+    inside = ((clip.masks > 0.5) & clip.inside_frame()).cpu().numpy()
+    seen = [index for index in torch.nonzero(clip.mask_valid).squeeze(1).tolist() if (masks[index] > 0.5).any()]
+    squares = np.array([_square_around(masks[index] > 0.5) for index in seen]).reshape(-1, 3)
+    looks = []
+    for start in range(0, len(seen), _BATCH):
+        chosen = list(zip(seen[start : start + _BATCH], squares[start : start + _BATCH], strict=True))
+        pictures = np.stack([_cut(frames[index], square, CROP, cv2.BORDER_REPLICATE) for index, square in chosen])
+        guides = np.stack([_cut(masks[index], square, CROP, cv2.BORDER_CONSTANT) for index, square in chosen])
+        looks.append(eyes.look(torch.from_numpy(pictures), torch.from_numpy(guides.clip(0, 1))))
+    covered = [
+        _cut(inside[index].astype(np.float32), square, MAP, cv2.BORDER_CONSTANT) > 0.5
+        for index, square in zip(seen, squares, strict=True)
+    ]
+    if not looks:
+        empty = torch.zeros(0, MAP, MAP)
+        return Sight(
+            frames=torch.zeros(0, dtype=torch.long),
+            origins=torch.zeros(0, 2),
+            sides=torch.zeros(0),
+            parts=torch.zeros(0, LABELS, MAP, MAP),
+            embedding=torch.zeros(0, eyes.vertex_embeddings.shape[1], MAP, MAP),
+            confidence=empty,
+            view=torch.zeros(0, 3),
+            features=torch.zeros(0, 0),
+            covered=empty.bool(),
+        )
+    return Sight(
+        frames=torch.tensor(seen),
+        origins=torch.from_numpy(squares[:, :2]).float(),
+        sides=torch.from_numpy(squares[:, 2]).float(),
+        parts=torch.cat([look.parts for look in looks]),
+        embedding=torch.cat([look.embedding for look in looks]),
+        confidence=torch.cat([look.confidence for look in looks]),
+        view=torch.cat([look.view for look in looks]),
+        features=torch.cat([look.features for look in looks]),
+        covered=torch.from_numpy(np.stack(covered)),
+    )
+
+
+def _square_around(mask: NDArray[np.bool_]) -> tuple[int, int, int]:
+    """Left, top and side of the crop in whole pixels; specks far from the animal do not widen it."""
+    count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    pieces = stats[1:count]
+    pieces = pieces[pieces[:, cv2.CC_STAT_AREA] >= 0.01 * pieces[:, cv2.CC_STAT_AREA].max()]
+    low = pieces[:, :2].min(axis=0)
+    high = (pieces[:, :2] + pieces[:, 2:4]).max(axis=0)
+    side = int(np.ceil((1 + 2 * MARGIN) * max(high - low)))
+    left, top = np.round((low + high - side) / 2).astype(int).tolist()
+    return left, top, max(side, 4)
+
+
+def _cut(array: NDArray, square: NDArray[np.integer], size: int, border: int) -> NDArray:
+    """The square of a picture, which may reach beyond it, resampled to `size` pixels."""
+    left, top, side = (int(value) for value in square)
+    height, width = array.shape[:2]
+    inside = array[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
+    before, after = (max(-left, 0), max(-top, 0)), (max(left + side - width, 0), max(top + side - height, 0))
+    padded = cv2.copyMakeBorder(inside, before[1], after[1], before[0], after[0], border, value=0)
+    return cv2.resize(padded, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_LINEAR)

@@ -1,0 +1,139 @@
+"""Masks from the pixels alone, with eyes that read the truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from animal4d.errors import Animal4dError
+from animal4d.fit.view_search import view_rotation
+from animal4d.geometry.cameras import intrinsics_from_fov
+from animal4d.readers.folder import FolderSource
+from animal4d.readers.load import load_clip
+from animal4d.readers.masks_by_eyes import EyesMasks, guided_filter, masks_by_eyes
+from animal4d.readers.masks_finding import Find, linked, squares_over
+from cues.truth_eyes import MODEL, TruthEyes, painted
+
+HEIGHT, WIDTH, COUNT = 150, 240, 5
+
+
+def frames_of(xs: list[float], yaw: float = 0.4, depth: float = 6.0) -> tuple[np.ndarray, np.ndarray]:
+    """Frames and masks of an animal at these places beside the middle."""
+    rotation = view_rotation(torch.tensor(yaw), torch.tensor(0.2))
+    vertices = MODEL.v_template @ rotation.T
+    origins = torch.stack((torch.tensor(xs), torch.zeros(len(xs)), torch.full((len(xs),), depth)), dim=1)
+    intrinsics = intrinsics_from_fov(50.0, (HEIGHT, WIDTH)).repeat(len(xs), 1, 1)
+    frames, masks = painted(vertices[None] + origins[:, None], intrinsics, (HEIGHT, WIDTH))
+    return frames.numpy(), masks.numpy()
+
+
+def write(folder: Path, frames: np.ndarray) -> Path:
+    folder.mkdir()
+    for index, frame in enumerate(frames):
+        Image.fromarray(frame).save(folder / f"{index:05d}.png")
+    return folder
+
+
+def overlaps(masks: list[np.ndarray], truth: np.ndarray) -> list[float]:
+    pairs = [(mask > 0.5, true) for mask, true in zip(masks, truth, strict=True)]
+    return [float((a & b).sum() / max((a | b).sum(), 1)) for a, b in pairs]
+
+
+def read(
+    folder: Path, eyes: TruthEyes, box: tuple[float, float, float, float] | None = None
+) -> tuple[EyesMasks, list[np.ndarray]]:
+    source = FolderSource(folder, None)
+    made = masks_by_eyes(source, source.select(0, None, 1, None), eyes, box)
+    return made, [np.zeros(0) if mask is None else mask for mask in made.read()]
+
+
+def test_a_walking_animal_is_found_and_cut_out(tmp_path: Path):
+    frames, truth = frames_of(np.linspace(-1.2, 1.2, COUNT).tolist())
+    made, masks = read(write(tmp_path / "frames", frames), TruthEyes())
+    assert min(overlaps(masks, truth)) > 0.9
+    assert any("segmenter" in warning for warning in made.warnings)
+
+
+def test_the_box_says_which_of_two_animals(tmp_path: Path):
+    left, left_mask = frames_of([-1.4] * COUNT)
+    right, right_mask = frames_of([1.2] * COUNT, yaw=2.4, depth=6.5)
+    both = write(tmp_path / "frames", np.where(left_mask[..., None], left, right))
+    for truth in (left_mask, right_mask):
+        rows, columns = np.nonzero(truth[0])
+        box = float(columns.min()), float(rows.min()), float(np.ptp(columns) + 1), float(np.ptp(rows) + 1)
+        _, masks = read(both, TruthEyes(), box)
+        assert min(overlaps(masks, truth)) > 0.85
+
+
+def test_no_animal_is_one_line_with_the_remedy(tmp_path: Path):
+    clutter = np.random.default_rng(0).integers(0, 40, (COUNT, HEIGHT, WIDTH, 3)).astype(np.uint8)
+    folder = write(tmp_path / "frames", clutter)
+    with pytest.raises(Animal4dError, match=r"no animal is found in .*frames: 0.*--box.*--masks") as raised:
+        read(folder, TruthEyes())
+    assert "\n" not in str(raised.value)
+    with pytest.raises(Animal4dError, match="see no animal there"):
+        read(folder, TruthEyes(), (100.0, 60.0, 80.0, 60.0))
+
+
+@pytest.mark.parametrize("box", [(400.0, 10.0, 50.0, 50.0), (10.0, 10.0, 3.0, 50.0), (float("nan"), 0.0, 30.0, 30.0)])
+def test_a_box_outside_of_the_frame(tmp_path: Path, box):
+    frames, _ = frames_of([0.0])
+    with pytest.raises(Animal4dError, match=r"--box .* is no box"):
+        read(write(tmp_path / "frames", frames), TruthEyes(), box)
+
+
+def test_frames_without_the_animal_have_empty_masks(tmp_path: Path, monkeypatch):
+    frames, truth = frames_of([0.0] * COUNT)
+    frames[2] = 20
+    folder = write(tmp_path / "frames", frames)
+    made, masks = read(folder, TruthEyes())
+    assert not masks[2].any() and any("lost the animal in frame 2" in warning for warning in made.warnings)
+    assert min(overlaps([*masks[:2], *masks[3:]], np.delete(truth, 2, axis=0))) > 0.9
+    monkeypatch.setattr("animal4d.readers.load.load_eyes", TruthEyes)
+    clip = load_clip(folder, working_size=96)
+    assert clip.mask_valid.tolist() == [index != 2 for index in range(COUNT)]
+    assert clip.mask_source == "found by the built-in eyes"
+    assert any("the mask is empty in frame 2" in warning for warning in clip.warnings)
+
+
+def test_squares_cover_the_frame():
+    covered = np.zeros((HEIGHT, WIDTH), int)
+    for left, top, side in squares_over((HEIGHT, WIDTH)):
+        if side == round(0.35 * WIDTH):
+            covered[max(top, 0) : top + side, max(left, 0) : left + side] += 1
+    assert covered.min() >= 1
+    assert squares_over((HEIGHT, WIDTH))[0] == (0, (HEIGHT - WIDTH) // 2, WIDTH)
+
+
+def test_finds_are_linked_by_place():
+    def find(x: float, score: float) -> Find:
+        return Find((x, 0.0, 50.0, 40.0), score, (0, 0, 60), np.zeros((48, 48), np.float32))
+
+    wall = find(400.0, 0.55)
+    path = linked([[find(0.0, 0.6)], [wall, find(10.0, 0.5)], [], [find(20.0, 0.6)]])
+    assert [None if found is None else found.box[0] for found in path] == [0.0, 10.0, None, 20.0]
+    assert linked([[find(0.0, 0.01)], []]) == [None, None]
+
+
+def test_the_guided_filter_is_that_of_its_definition():
+    """Against windows solved one by one, away from the border."""
+    rng = np.random.default_rng(0)
+    guide, values = rng.random((9, 9, 3)).astype(np.float32), rng.random((9, 9)).astype(np.float32)
+    radius, softness = 1, 0.01
+    answers = np.zeros((9, 9, 4))
+    for row in range(1, 8):
+        for column in range(1, 8):
+            window = (slice(row - 1, row + 2), slice(column - 1, column + 2))
+            colors, wanted = guide[window].reshape(-1, 3).astype(float), values[window].ravel().astype(float)
+            covariance = np.cov(colors.T, bias=True) + softness * np.eye(3)
+            slope = np.linalg.solve(covariance, ((colors - colors.mean(0)) * (wanted - wanted.mean())[:, None]).mean(0))
+            answers[row, column] = [*slope, wanted.mean() - slope @ colors.mean(0)]
+    filtered = guided_filter(guide, values, radius, softness)
+    for row in range(2, 7):
+        for column in range(2, 7):
+            mean = answers[row - 1 : row + 2, column - 1 : column + 2].reshape(-1, 4).mean(0)
+            assert filtered[row, column] == pytest.approx(mean[:3] @ guide[row, column] + mean[3], abs=1e-4)
