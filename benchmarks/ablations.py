@@ -53,7 +53,7 @@ def main() -> None:
     request = external_request(RUNS / "external")
     shared = (
         *("--truth", str(request.truth), "--max-frames", str(arguments.frames)),
-        *("--steps", str(arguments.steps)),
+        *("--steps", str(arguments.steps), "--no-eyes"),  # the tree's own cues alone
     )
 
     def run(item: tuple[str, tuple[str, ...]]) -> dict[str, Any]:
