@@ -19,6 +19,8 @@ from animal4d.readers.address import parse_address
 _FILES = (
     "metrics.json",  # first: without it the folder no longer counts as finished
     "asset.glb",
+    "texture.png",
+    "texture_seen.png",
     "cameras.json",
     "poses.npz",
     "reconstruction.npz",

@@ -25,6 +25,7 @@ from animal4d.export.cameras import write_cameras
 from animal4d.export.colors import vertex_colors
 from animal4d.export.glb import GlbSummary, write_glb
 from animal4d.export.poses import write_poses
+from animal4d.export.texture import baked_texture, read_texture, write_texture
 from animal4d.export.video import write_contact_sheet, write_overlay
 from animal4d.files.atomic import write_json
 from animal4d.files.checksums import tensor_checksum
@@ -46,6 +47,7 @@ from animal4d.readers.masks_by_eyes import DESCRIPTION as MASKS_BY_EYES
 from animal4d.readers.source import Progress
 from animal4d.run_folder import RunFolder, RunRequest, resumed_settings, versions
 from animal4d.run_progress import Monitor, RunProgress, SilentRunProgress
+from animal4d.texture.bake import BakedTexture
 
 __all__ = ["RunInterrupted", "RunRequest", "RunResult", "evaluate_run", "run_reconstruction"]
 
@@ -108,7 +110,7 @@ def evaluate_run(folder: Path, truth: Path | None = None, keypoints: Path | None
     _check_same_clip(clip, record, run)
     before = _previous_metrics(run)
     split = split_frames(clip.mask_valid)
-    metrics = _measure(reconstruction, model, clip, request, split)
+    metrics = _measure(reconstruction, model, clip, read_texture(folder, model), request, split)
     kept = {name: before.get(name) for name in ("start", "diverged", "warnings", "seconds")}
     write_json(run.metrics, {**metrics, **kept})
     return RunResult(metrics, {}, clip.warnings, kept["diverged"])
@@ -164,13 +166,14 @@ def _run(request: RunRequest, config: Config, folder: RunFolder, monitor: Monito
         colors = vertex_colors(reconstruction, model, clip, colored)
         reconstruction = replace(reconstruction, vertex_colors=colors)
         reconstruction = with_shell_texture(reconstruction, model, clip, colored, config.seed)
-        asset = _write_results(reconstruction, model, clip, folder)
+        texture = baked_texture(reconstruction, model, clip, colored)
+        asset = _write_results(reconstruction, model, clip, texture, folder)
         if not asset.exact:
             warnings += (f"asset.glb is off by up to {asset.max_error:.2%} of the body: {'; '.join(asset.notes)}",)
             monitor.watcher.warning(warnings[-1])
     folder.write_record(record)
     with monitor.stage("measuring"):
-        metrics = _measure(reconstruction, model, clip, request, history.split)
+        metrics = _measure(reconstruction, model, clip, texture, request, history.split)
     about = {
         "start": record["start"],
         "diverged": history.diverged,
@@ -284,20 +287,28 @@ def _with_fit(record: dict[str, Any], cues: Cues, history: FitHistory, decisions
 
 
 @torch.no_grad()
-def _write_results(reconstruction: Reconstruction, model: BodyModel, clip: Clip, folder: RunFolder) -> GlbSummary:
+def _write_results(
+    reconstruction: Reconstruction, model: BodyModel, clip: Clip, texture: BakedTexture, folder: RunFolder
+) -> GlbSummary:
     reconstruction.save(folder.reconstruction)
-    asset = write_glb(reconstruction, model, folder.asset)
+    write_texture(texture, folder.path)
+    asset = write_glb(reconstruction, model, folder.asset, texture)
     write_cameras(reconstruction, folder.cameras)
     write_poses(reconstruction, model, folder.poses)
-    write_contact_sheet(reconstruction, model, clip, folder.contact_sheet)
-    write_overlay(reconstruction, model, clip, folder.overlay)
+    write_contact_sheet(reconstruction, model, clip, folder.contact_sheet, texture=texture)
+    write_overlay(reconstruction, model, clip, folder.overlay, texture=texture)
     return asset
 
 
 def _measure(
-    reconstruction: Reconstruction, model: BodyModel, clip: Clip, request: RunRequest, split: Split
+    reconstruction: Reconstruction,
+    model: BodyModel,
+    clip: Clip,
+    texture: BakedTexture | None,
+    request: RunRequest,
+    split: Split,
 ) -> dict[str, Any]:
-    return evaluate(reconstruction, model, clip, request.truth, request.keypoints, split.as_lists())
+    return evaluate(reconstruction, model, clip, request.truth, request.keypoints, split.as_lists(), texture=texture)
 
 
 def _previous_metrics(folder: RunFolder) -> dict[str, Any]:

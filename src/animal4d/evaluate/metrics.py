@@ -22,12 +22,15 @@ from animal4d.evaluate.truth import Truth, load_truth
 from animal4d.fit.reconstruction import Reconstruction
 from animal4d.fit.texture import draw_shell, shell_texture
 from animal4d.geometry.rasterize import interpolate, rasterize
+from animal4d.texture.bake import BakedTexture, draw_baked
 from animal4d.texture.shell import ShellTexture
 
 PCK_THRESHOLDS = (0.2, 0.1)
 _FRAMES_PER_BLOCK = 8
 _OF_TEXTURE = ("texture_psnr", "texture_psnrm", "texture_ssim")
-"""Of the shell texture; those without prefix are of the asset's vertex colours."""
+"""Of the shell texture; those without prefix are of the vertex colours."""
+_OF_ASSET = ("asset_psnr", "asset_psnrm", "asset_ssim")
+"""Of the asset with its baked texture."""
 _NO_LPIPS = "its network's weights (VGG) are not part of this installation"
 
 
@@ -38,11 +41,12 @@ def evaluate(
     truth: Truth | Path | None = None,
     keypoints: Keypoints2D | Path | None = None,
     splits: Splits | None = None,
+    texture: BakedTexture | None = None,
 ) -> dict[str, Any]:
     """All metrics, ready for JSON. `splits` names positions in the clip, e.g. {"train": [0, 1], "test": [2]}.
 
     Colours are judged as the reconstruction has them: make them of the training frames where held-out frames are to
-    judge them.
+    judge them. `texture` is the asset's.
     """
     reconstruction, model = reconstruction.to("cpu"), model.to("cpu")
     splits = splits or {}
@@ -55,25 +59,27 @@ def evaluate(
         return {
             "frames": numbers,
             "splits": {name: [numbers[frame] for frame in frames] for name, frames in splits.items()},
-            **_image_metrics(reconstruction, model, clip, splits),
+            **_image_metrics(reconstruction, model, clip, splits, texture),
             **spatial_metrics(reconstruction, model, clip, truth, splits),
             **_keypoint_metrics(reconstruction, model, clip, keypoints, splits),
             "jitter": jitter_metric(reconstruction, model, splits),
         }
 
 
-def _image_metrics(reconstruction: Reconstruction, model: BodyModel, clip: Clip, splits: Splits) -> dict[str, Metric]:
+def _image_metrics(
+    reconstruction: Reconstruction, model: BodyModel, clip: Clip, splits: Splits, baked: BakedTexture | None
+) -> dict[str, Metric]:
     """Silhouettes and pictures in working resolution, in the frames with a usable mask."""
     names = ("iou", "psnr", "psnrm", "ssim")
     usable = clip.mask_valid.nonzero().flatten()
     if not len(usable):
-        metrics = dict.fromkeys((*names, *_OF_TEXTURE, "iou_w5"), missing("no frame has a usable mask"))
+        metrics = dict.fromkeys((*names, *_OF_TEXTURE, *_OF_ASSET, "iou_w5"), missing("no frame has a usable mask"))
         return {**metrics, "lpips": missing(_NO_LPIPS)}
     texture = shell_texture(reconstruction, model)
     textured = texture is not None
-    values = {name: torch.full((len(clip),), torch.nan) for name in (*names, *_OF_TEXTURE)}
+    values = {name: torch.full((len(clip),), torch.nan) for name in (*names, *_OF_TEXTURE, *_OF_ASSET)}
     for block in usable.split(_FRAMES_PER_BLOCK):
-        for name, measured in _compare_images(reconstruction, model, clip, block, texture).items():
+        for name, measured in _compare_images(reconstruction, model, clip, block, texture, baked).items():
             values[name][block] = measured
     metrics = {
         "iou": per_frame_metric(values["iou"], "share", splits),
@@ -89,14 +95,25 @@ def _image_metrics(reconstruction: Reconstruction, model: BodyModel, clip: Clip,
             if textured
             else missing("the reconstruction has no texture")
         )
+        metrics[f"asset_{name}"] = (
+            per_frame_metric(values[f"asset_{name}"], unit, splits)
+            if baked is not None
+            else missing("the asset has no texture")
+        )
     return {**metrics, "lpips": missing(_NO_LPIPS)}
 
 
 def _compare_images(
-    reconstruction: Reconstruction, model: BodyModel, clip: Clip, block: Tensor, texture: ShellTexture | None
+    reconstruction: Reconstruction,
+    model: BodyModel,
+    clip: Clip,
+    block: Tensor,
+    texture: ShellTexture | None,
+    baked: BakedTexture | None,
 ) -> dict[str, Tensor]:
     cameras = reconstruction.cameras[block]
-    vertices = cameras.transform(reconstruction.posed(model, block).vertices)
+    posed = reconstruction.posed(model, block).vertices
+    vertices = cameras.transform(posed)
     fragments = rasterize(vertices, model.faces, cameras.intrinsics, cameras.image_size)
     mask = clip.masks[block].cpu() > 0.5
     result = {"iou": image.intersection_over_union(fragments.covered, mask)}
@@ -107,6 +124,8 @@ def _compare_images(
         pictures[""] = interpolate(fragments, model.faces, reconstruction.vertex_colors[None])
     if texture is not None:
         pictures["texture_"] = draw_shell(reconstruction, model, texture, block)
+    if baked is not None:
+        pictures["asset_"] = draw_baked(baked, posed, model.faces, cameras)
     for prefix, drawn in pictures.items():
         result |= {
             f"{prefix}psnr": image.psnr(drawn, filmed),

@@ -7,6 +7,10 @@ the limb scale and moves the skin. Children hang under the joint node. With that
 At rest the animal stands on the ground at the origin and looks along +z, y up; the keys are at the clip's times
 (seconds from the start of the video), the same as in cameras.json. A single frame gives no animation: the nodes then
 hold its pose.
+
+A baked texture goes in as a PNG: without loss, so that the picture is the measured one to the last bit and no blocks
+form along the charts' borders, and at 1024 x 1024 about 1 MB. Vertices on the border between charts are split; without
+a texture the mesh has vertex colours and no vertex twice.
 """
 
 from __future__ import annotations
@@ -25,15 +29,18 @@ from animal4d.errors import Animal4dError
 from animal4d.export.axes import vectors_to_asset
 from animal4d.export.colors import linear_from_srgb
 from animal4d.export.gltf import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, GlbBuilder
+from animal4d.export.texture import SEEN_NAME, png_bytes
 from animal4d.files.atomic import write_bytes
 from animal4d.fit.reconstruction import Reconstruction
 from animal4d.geometry.mesh import vertex_normals
 from animal4d.geometry.rotations import quaternion_from_matrix
+from animal4d.texture.bake import BakedTexture
 
 MAX_INFLUENCES = 4
 _NEUTRAL_COLOR = 0.55
 """Linear grey of an animal without vertex colours."""
 _FRAMES_PER_BLOCK = 32
+_LINEAR, _LINEAR_MIPMAP_LINEAR, _CLAMP_TO_EDGE = 9729, 9987, 33071
 
 Array = NDArray[np.floating]
 
@@ -54,8 +61,10 @@ class GlbSummary:
         return not self.notes
 
 
-def write_glb(reconstruction: Reconstruction, model: BodyModel, path: Path) -> GlbSummary:
-    """Write the animated asset; the same input gives the same bytes.
+def write_glb(
+    reconstruction: Reconstruction, model: BodyModel, path: Path, texture: BakedTexture | None = None
+) -> GlbSummary:
+    """Write the animated asset, with its texture or with vertex colours; the same input gives the same bytes.
 
     Raises Animal4dError when times or numbers cannot go into a glTF file.
     """
@@ -63,7 +72,7 @@ def write_glb(reconstruction: Reconstruction, model: BodyModel, path: Path) -> G
     _check(reconstruction, path)
     with torch.no_grad():
         reduced, notes = _skinnable(model)
-        data = _build(reconstruction, reduced)
+        data = _build(reconstruction, reduced, texture)
         error = _largest_deviation(reconstruction, model, reduced) if notes else 0.0
     write_bytes(path, data)
     return GlbSummary(len(data), error, notes)
@@ -102,7 +111,7 @@ def _largest_deviation(reconstruction: Reconstruction, model: BodyModel, reduced
     return worst / model.body_length
 
 
-def _build(reconstruction: Reconstruction, model: BodyModel) -> bytes:
+def _build(reconstruction: Reconstruction, model: BodyModel, texture: BakedTexture | None) -> bytes:
     builder = GlbBuilder()
     shaped = reconstruction.shaped(model)
     translations, rotations = _local_transforms(reconstruction, shaped)
@@ -112,14 +121,8 @@ def _build(reconstruction: Reconstruction, model: BodyModel) -> bytes:
         "scene": 0,
         "scenes": [{"name": "scene", "nodes": [0, 2 * model.n_joints]}],
         "nodes": _nodes(reconstruction, shaped, translations, rotations),
-        "meshes": [_mesh(builder, reconstruction, shaped)],
-        "materials": [
-            {
-                "name": "coat",
-                "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 0.9},
-                "doubleSided": False,
-            }
-        ],
+        "meshes": [_mesh(builder, reconstruction, shaped, texture)],
+        "materials": [_material(texture)],
         "skins": [
             {
                 "name": "skeleton",
@@ -129,6 +132,9 @@ def _build(reconstruction: Reconstruction, model: BodyModel) -> bytes:
             }
         ],
     }
+    if texture is not None:
+        document |= _texture(builder, texture)
+        document["asset"]["extras"] = {"seen_share": round(texture.seen_share, 4), "seen_mask": SEEN_NAME}
     if animated:
         document["animations"] = [_animation(builder, reconstruction, model, translations, rotations)]
     return builder.to_bytes(document)
@@ -195,7 +201,32 @@ def _inverse_bind_matrices(shaped: ShapedBody) -> NDArray[np.float32]:
     return matrices
 
 
-def _mesh(builder: GlbBuilder, reconstruction: Reconstruction, shaped: ShapedBody) -> dict[str, Any]:
+def _material(texture: BakedTexture | None) -> dict[str, Any]:
+    surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 0.9}
+    if texture is not None:
+        surface["baseColorTexture"] = {"index": 0}
+    return {"name": "coat", "pbrMetallicRoughness": surface, "doubleSided": False}
+
+
+def _texture(builder: GlbBuilder, texture: BakedTexture) -> dict[str, Any]:
+    view = builder.add_bytes(png_bytes(texture.image))
+    sampler = {
+        "magFilter": _LINEAR,
+        "minFilter": _LINEAR_MIPMAP_LINEAR,
+        "wrapS": _CLAMP_TO_EDGE,
+        "wrapT": _CLAMP_TO_EDGE,
+    }
+    return {
+        "images": [{"name": "coat", "bufferView": view, "mimeType": "image/png"}],
+        "samplers": [sampler],
+        "textures": [{"name": "coat", "source": 0, "sampler": 0}],
+    }
+
+
+def _mesh(
+    builder: GlbBuilder, reconstruction: Reconstruction, shaped: ShapedBody, texture: BakedTexture | None
+) -> dict[str, Any]:
+    """With a texture its corners take the place of the vertices."""
     model = shaped.model
     vertices = shaped.vertices
     if model.recentre_vertices is not None:
@@ -203,15 +234,20 @@ def _mesh(builder: GlbBuilder, reconstruction: Reconstruction, shaped: ShapedBod
     normals = vertex_normals(vertices, model.faces)
     normals[normals.norm(dim=-1) < 0.5] = torch.tensor([0.0, 0.0, 1.0])  # without a face; glTF wants unit length
     weights, joints = _influences(model)
+    values = {"POSITION": _in_asset_axes(vertices), "NORMAL": _in_asset_axes(normals)}
+    if texture is None:
+        faces, vertex = model.faces, slice(None)
+        values["COLOR_0"] = _colors(reconstruction, model)
+    else:
+        faces, vertex = texture.atlas.faces, texture.atlas.vertex_of_corner.numpy()
+    values |= {"JOINTS_0": joints, "WEIGHTS_0": weights}
     attributes = {
-        "POSITION": builder.add(_in_asset_axes(vertices), ARRAY_BUFFER, bounds=True),
-        "NORMAL": builder.add(_in_asset_axes(normals), ARRAY_BUFFER),
-        "COLOR_0": builder.add(_colors(reconstruction, model), ARRAY_BUFFER),
-        "JOINTS_0": builder.add(joints, ARRAY_BUFFER),
-        "WEIGHTS_0": builder.add(weights, ARRAY_BUFFER),
+        name: builder.add(value[vertex], ARRAY_BUFFER, bounds=name == "POSITION") for name, value in values.items()
     }
-    index_type = np.uint16 if model.n_vertices < 2**16 else np.uint32
-    indices = builder.add(model.faces.flatten().numpy().astype(index_type), ELEMENT_ARRAY_BUFFER)
+    if texture is not None:
+        attributes["TEXCOORD_0"] = builder.add(texture.atlas.uv.numpy().astype(np.float32), ARRAY_BUFFER)
+    index_type = np.uint16 if len(values["POSITION"][vertex]) < 2**16 else np.uint32
+    indices = builder.add(faces.flatten().numpy().astype(index_type), ELEMENT_ARRAY_BUFFER)
     return {"name": "animal", "primitives": [{"attributes": attributes, "indices": indices, "material": 0}]}
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 ARRAY_BUFFER = 34962
 ELEMENT_ARRAY_BUFFER = 34963
 _COMPONENT_TYPES = {"uint8": 5121, "uint16": 5123, "uint32": 5125, "float32": 5126}
-_ELEMENT_TYPES = {(): "SCALAR", (3,): "VEC3", (4,): "VEC4", (4, 4): "MAT4"}
+_ELEMENT_TYPES = {(): "SCALAR", (2,): "VEC2", (3,): "VEC3", (4,): "VEC4", (4, 4): "MAT4"}
 
 
 @dataclass
@@ -25,19 +25,14 @@ class GlbBuilder:
     _accessors: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, values: NDArray[Any], target: int | None = None, bounds: bool = False) -> int:
-        """Store an array of elements (n,), (n, 3), (n, 4) or column-major (n, 4, 4); returns the accessor's index.
+        """Store an array (n,), (n, 2), (n, 3), (n, 4) or column-major (n, 4, 4); returns the accessor's index.
 
         `target` says what a GPU uses it for; `bounds` adds minimum and maximum, which glTF demands of positions and
         times.
         """
         values = np.ascontiguousarray(values)
-        self._binary.extend(b"\0" * (-len(self._binary) % 4))
-        view: dict[str, Any] = {"buffer": 0, "byteOffset": len(self._binary), "byteLength": values.nbytes}
-        if target is not None:
-            view["target"] = target
-        self._binary.extend(values.astype(values.dtype.newbyteorder("<")).tobytes())
         accessor: dict[str, Any] = {
-            "bufferView": len(self._views),
+            "bufferView": self.add_bytes(values.astype(values.dtype.newbyteorder("<")).tobytes(), target),
             "componentType": _COMPONENT_TYPES[values.dtype.name],
             "count": len(values),
             "type": _ELEMENT_TYPES[values.shape[1:]],
@@ -45,9 +40,18 @@ class GlbBuilder:
         if bounds:
             accessor["min"] = np.atleast_1d(values.min(axis=0)).tolist()
             accessor["max"] = np.atleast_1d(values.max(axis=0)).tolist()
-        self._views.append(view)
         self._accessors.append(accessor)
         return len(self._accessors) - 1
+
+    def add_bytes(self, data: bytes, target: int | None = None) -> int:
+        """Store a whole file, such as a picture, or an array's bytes; returns the buffer view's index."""
+        self._binary.extend(b"\0" * (-len(self._binary) % 4))
+        view: dict[str, Any] = {"buffer": 0, "byteOffset": len(self._binary), "byteLength": len(data)}
+        if target is not None:
+            view["target"] = target
+        self._binary.extend(data)
+        self._views.append(view)
+        return len(self._views) - 1
 
     def to_bytes(self, document: dict[str, Any]) -> bytes:
         """The whole file: `document` (scenes, nodes, meshes, ...) completed by the stored arrays."""

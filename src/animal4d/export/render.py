@@ -19,8 +19,11 @@ from animal4d.export.colors import linear_from_srgb, srgb_from_linear
 from animal4d.geometry.cameras import Cameras
 from animal4d.geometry.mesh import vertex_normals
 from animal4d.geometry.rasterize import rasterize
+from animal4d.texture.bake import BakedTexture
 
 Image = NDArray[np.floating]
+Coat = Float[Tensor, "vertices 3"] | BakedTexture
+"""What an animal wears: sRGB colours of its vertices in [0, 1], or a baked texture."""
 
 SUPERSAMPLING = 2
 CLAY = (0.36, 0.62, 0.85)
@@ -58,7 +61,8 @@ class MeshView:
         vertices = fine.transform(vertices_in_world[None])
         fragments = rasterize(vertices, faces, fine.intrinsics, fine.image_size)
         self._covered = fragments.covered[0]
-        self._corners = faces[fragments.face_index[0][self._covered]]
+        self._face_index = fragments.face_index[0][self._covered]
+        self._corners = faces[self._face_index]
         self._barycentrics = fragments.barycentrics[0][self._covered]
         covered = self._covered.float().numpy()
         self.alpha = shrink(covered)
@@ -67,13 +71,15 @@ class MeshView:
         occlusion = torch.from_numpy(_occlusion(fragments.depth[0].numpy(), covered))[self._covered]
         self._light = _light(normal, position) * (1 - _OCCLUSION * occlusion[:, None])
 
-    def draw(self, vertex_colors: Float[Tensor, "vertices 3"] | None = None, shading: float = 1.0) -> Rendering:
-        """`vertex_colors` are sRGB; without them the mesh is of clay. `shading` goes from 0 (the colours as they are,
+    def draw(self, coat: Coat | None = None, shading: float = 1.0) -> Rendering:
+        """Without a coat the mesh is of clay. `shading` goes from 0 (the colours as they are,
         for colours taken from a video hold its light) to 1 (lit)."""
-        if vertex_colors is None:
+        if coat is None:
             base = linear_from_srgb(torch.tensor(CLAY))
+        elif isinstance(coat, BakedTexture):
+            base = linear_from_srgb(coat.color_at(self._face_index, self._barycentrics))
         else:
-            base = self._at_pixels(linear_from_srgb(vertex_colors))
+            base = self._at_pixels(linear_from_srgb(coat))
         lit = torch.zeros(*self._covered.shape, 3)
         lit[self._covered] = base * (1 + shading * (self._light - 1))
         color = torch.from_numpy(shrink(lit.numpy()) / np.maximum(self.alpha, 1e-6)[..., None])

@@ -19,6 +19,7 @@ from animal4d.export.render import SUPERSAMPLING, Image, MeshView, shrink
 from animal4d.fit.reconstruction import Reconstruction
 from animal4d.geometry.cameras import Cameras
 from animal4d.geometry.rasterize import rasterize
+from animal4d.texture.bake import BakedTexture
 
 _SLOWEST, _FASTEST = 45.0, 120.0
 """Degrees per second; between them the camera goes round once in a clip."""
@@ -44,6 +45,8 @@ class Turntable:
     model: BodyModel
     size: int
     """Side of the square pictures in pixels."""
+    texture: BakedTexture | None = None
+    """Worn instead of the reconstruction's vertex colours."""
 
     @cached_property
     def _track(self) -> tuple[Float[Tensor, "frames 2"], float, float, float]:
@@ -87,9 +90,9 @@ class Turntable:
         """The picture of one frame, in sRGB."""
         vertices = self.reconstruction.posed(self.model, [frame]).vertices[0]
         camera = self.camera(frame)
-        colors = self.reconstruction.vertex_colors
-        shading = 1.0 if colors is None else 0.6
-        animal = MeshView(vertices, self.model.faces, camera).draw(colors, shading)
+        coat = self.reconstruction.vertex_colors if self.texture is None else self.texture
+        shading = 1.0 if coat is None else 0.6
+        animal = MeshView(vertices, self.model.faces, camera).draw(coat, shading)
         return animal.over(self._ground(vertices, camera, frame))
 
     def _degrees(self, frame: int) -> float:

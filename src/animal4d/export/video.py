@@ -20,6 +20,7 @@ from animal4d.export.render import Image, MeshView
 from animal4d.export.turntable import Turntable
 from animal4d.files.atomic import atomic_path
 from animal4d.fit.reconstruction import Reconstruction
+from animal4d.texture.bake import BakedTexture
 
 PANE = 320
 """Side of a pane in pixels."""
@@ -32,17 +33,33 @@ _OPACITY = 0.88
 """Of the mesh over the input."""
 
 
-def write_overlay(reconstruction: Reconstruction, model: BodyModel, clip: Clip, path: Path, pane: int = PANE) -> None:
-    """The video that shows how good a fit is. Drawn and encoded frame by frame, so memory does not grow with length."""
-    drawer = _Drawer(reconstruction, model, clip, pane)
+def write_overlay(
+    reconstruction: Reconstruction,
+    model: BodyModel,
+    clip: Clip,
+    path: Path,
+    pane: int = PANE,
+    texture: BakedTexture | None = None,
+) -> None:
+    """The video that shows how good a fit is. Drawn and encoded frame by frame, so memory does not grow with length.
+
+    The animal wears the texture, or without one its vertex colours.
+    """
+    drawer = _Drawer(reconstruction, model, clip, pane, texture)
     write_video(path, drawer.all_frames(), reconstruction.fps)
 
 
 def write_contact_sheet(
-    reconstruction: Reconstruction, model: BodyModel, clip: Clip, path: Path, rows: int = 5, pane: int = 240
+    reconstruction: Reconstruction,
+    model: BodyModel,
+    clip: Clip,
+    path: Path,
+    rows: int = 5,
+    pane: int = 240,
+    texture: BakedTexture | None = None,
 ) -> None:
     """A still of the same four panes in up to `rows` frames spread over the clip."""
-    drawer = _Drawer(reconstruction, model, clip, pane)
+    drawer = _Drawer(reconstruction, model, clip, pane, texture)
     chosen = np.unique(np.linspace(0, len(reconstruction) - 1, rows).round().astype(int))
     strips = [drawer.strip(int(frame), captions=index == 0) for index, frame in enumerate(chosen)]
     with atomic_path(path) as temporary:
@@ -52,14 +69,17 @@ def write_contact_sheet(
 class _Drawer:
     """Draws strips of four panes."""
 
-    def __init__(self, reconstruction: Reconstruction, model: BodyModel, clip: Clip, pane: int) -> None:
+    def __init__(
+        self, reconstruction: Reconstruction, model: BodyModel, clip: Clip, pane: int, texture: BakedTexture | None
+    ) -> None:
         if len(reconstruction) != len(clip):
             raise ValueError(f"the reconstruction has {len(reconstruction)} frames, the clip {len(clip)}")
         self._reconstruction = reconstruction.to("cpu")
         self._model = model.to("cpu")
         self._clip = clip
         self._pane = pane - pane % 2
-        self._turntable = Turntable(self._reconstruction, self._model, self._pane)
+        self._coat = self._reconstruction.vertex_colors if texture is None else texture
+        self._turntable = Turntable(self._reconstruction, self._model, self._pane, texture)
         self._font = ImageFont.load_default(size=13)
 
     def all_frames(self) -> Iterator[UInt8[ndarray, "height width 3"]]:
@@ -92,8 +112,7 @@ class _Drawer:
         footage = cv2.resize(source, (pane, pane), interpolation=cv2.INTER_CUBIC).astype(np.float32) / 255
         view = MeshView(vertices, self._model.faces, camera)
         clay = view.draw()
-        colors = reconstruction.vertex_colors
-        textured = clay if colors is None else view.draw(colors, shading=0.15)
+        textured = clay if self._coat is None else view.draw(self._coat, shading=0.15)
         neutral = np.broadcast_to(_NEUTRAL, footage.shape)
         return [footage, clay.over(footage, _OPACITY), textured.over(neutral), self._turntable.draw(frame)]
 
