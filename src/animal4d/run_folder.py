@@ -13,6 +13,7 @@ import yaml
 from animal4d import __version__
 from animal4d.config import Config, from_dict, to_dict
 from animal4d.errors import Animal4dError
+from animal4d.export.scale import ASSUMED_BODY_LENGTH
 from animal4d.files.atomic import write_text
 from animal4d.readers.address import parse_address
 
@@ -26,6 +27,7 @@ _FILES = (
     "reconstruction.npz",
     "overlay.mp4",
     "overlay.png",
+    "report/index.html",
     "log.jsonl",
     "config.yaml",
     "checkpoints/last.pt",
@@ -55,6 +57,8 @@ class RunRequest:
     max_frames: int | None = None
     truth: Path | None = None
     keypoints: Path | None = None
+    body_length: float = ASSUMED_BODY_LENGTH
+    """Metres from nose to tail base: the scale of the asset."""
     overwrite: bool = False
     resume: bool = False
 

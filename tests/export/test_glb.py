@@ -18,6 +18,7 @@ from animal4d.body.template import load_builtin_template
 from animal4d.errors import Animal4dError
 from animal4d.export.axes import asset_from_world
 from animal4d.export.glb import write_glb
+from animal4d.geometry.rotations import rotation_about
 from export.gltf_reader import GltfReader
 from export.toy import toy_animal, toy_reconstruction
 
@@ -103,7 +104,11 @@ def test_names_influences_and_colors(reconstruction, model, tmp_path):
     reader = GltfReader(tmp_path / "asset.glb")
     names = [node.name for node in reader.document.nodes]
     assert set(model.joint_names) <= set(names)
-    assert [names[joint] for joint in reader.skin.joints] == [f"{name}_skin" for name in model.joint_names]
+    assert [names[joint] for joint in reader.skin.joints] == [
+        node for name in model.joint_names for node in (name, f"{name}_skin")
+    ]
+    moved = reader.attribute("JOINTS_0")[reader.attribute("WEIGHTS_0") > 0]
+    assert all(names[reader.skin.joints[joint]].endswith("_skin") for joint in np.unique(moved))
     assert all(reader.document.nodes[names.index(name)].scale is None for name in model.joint_names)
     assert reader.attribute("JOINTS_0").shape == (model.n_vertices, 4)
     np.testing.assert_allclose(reader.attribute("WEIGHTS_0").sum(1), 1, atol=1e-6)
@@ -121,6 +126,20 @@ def test_trimesh_reads_a_closed_outward_surface(reconstruction, model, tmp_path)
     np.testing.assert_allclose(mesh.vertices, rest, atol=1e-6)
     outward = (GltfReader(tmp_path / "asset.glb").attribute("NORMAL") * (rest - rest.mean(0))).sum(1)
     assert (outward > 0).mean() > 0.95
+
+
+def test_fewer_keys_within_the_bound(model, tmp_path):
+    calm = toy_reconstruction(model, frames=20)
+    still = torch.eye(3).repeat(20, 35, 1, 1)
+    still[:, 0] = rotation_about("z", torch.linspace(-0.4, 0.6, 20) ** 2)
+    moving = replace(calm, joint_rotations=still)
+    sizes = [write_glb(moving, model, tmp_path / f"{bound}.glb", key_bound=bound).size for bound in (0.0, 1e-3)]
+    assert sizes[1] < sizes[0]
+    reader = GltfReader(tmp_path / "0.001.glb")
+    wanted = expected_vertices(moving, model)
+    for frame, time in enumerate(moving.times.tolist()):
+        error = np.linalg.norm(reader.skinned_vertices(time) - wanted[frame], axis=1).max()
+        assert error / model.body_length < 1.1e-3  # the reader of these tests interpolates without slerp
 
 
 def test_bytes_are_deterministic(reconstruction, model, tmp_path):

@@ -74,6 +74,8 @@ class Reconstruct:
     """truth.npz of a synthetic clip: measure 3D errors as well."""
     keypoints: OptionalPath = None
     """keypoints.json (BADJA's): measure PCK as well. Never used for fitting."""
+    body_length: float = 0.75
+    """Metres from nose to tail base, which no video tells: the scale of asset.glb and cameras.json."""
     overwrite: bool = False
     """Replace a finished run in the folder."""
     resume: bool = False
@@ -96,6 +98,7 @@ class Reconstruct:
             max_frames=self.max_frames,
             truth=self.truth,
             keypoints=self.keypoints,
+            body_length=self.body_length,
             overwrite=self.overwrite,
             resume=self.resume,
         )
