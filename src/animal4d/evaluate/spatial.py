@@ -20,6 +20,7 @@ _HEAD = "head"
 _TAIL_BASES = ("tail_1", "root")
 """Where the direction to the head starts, in order of preference."""
 _FEWEST_JOINTS = 4
+_METRICS = ("vertex_error", "pa_mpjpe", "chamfer", "right_way_round", "acceleration_error")
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,11 @@ def spatial_metrics(
 ) -> dict[str, Metric]:
     """Errors against the truth: in the camera's frame, or in the world where the cameras were given."""
     if truth is None:
-        return dict.fromkeys(("vertex_error", "pa_mpjpe", "chamfer", "right_way_round"), missing("no truth was given"))
+        return dict.fromkeys(_METRICS, missing("no truth was given"))
     compared = _compare(reconstruction, model, truth, in_world=clip.world_to_camera is not None)
     length, unit = _unit_length(truth, model)
     metrics = {
+        "acceleration_error": _acceleration_error(compared, length, unit, splits),
         "vertex_error": missing("the truth has another topology"),
         "pa_mpjpe": missing(f"fewer than {_FEWEST_JOINTS} joints have a counterpart in the truth"),
         "chamfer": _chamfer(compared, model, truth, splits),
@@ -67,6 +69,27 @@ def jitter_metric(reconstruction: Reconstruction, model: BodyModel, splits: Spli
     values = torch.full((len(reconstruction),), torch.nan)
     values[1:-1] = shape.mean_accelerations(joints) / model.body_length
     return per_frame_metric(values, "body lengths per squared frame", splits)
+
+
+def _acceleration_error(compared: _Compared, length: float, unit: str, splits: Splits) -> Metric:
+    """How much the joints tremble beside the truth: the mean length of the difference between their accelerations and
+    the true ones, after one similarity over the clip. `jitter` and `true_jitter` are the mean accelerations themselves.
+    """
+    if len(compared.joints) < 3:
+        return missing("an acceleration needs three frames")
+    if len(compared.joint_names) < _FEWEST_JOINTS:
+        return missing(f"fewer than {_FEWEST_JOINTS} joints have a counterpart in the truth")
+    aligned = shape.apply_to_clip(shape.align_clip(compared.joints, compared.true_joints), compared.joints)
+    measured = {
+        "error": shape.mean_accelerations(aligned - compared.true_joints),
+        "jitter": shape.mean_accelerations(aligned),
+        "true_jitter": shape.mean_accelerations(compared.true_joints),
+    }
+    values = torch.full((len(aligned),), torch.nan)
+    values[1:-1] = measured["error"] / length
+    means = {name: round(float(measured[name].mean()) / length, 6) for name in ("jitter", "true_jitter")}
+    entry = per_frame_metric(values, f"{unit} per squared frame", splits)
+    return {**entry, **means, "frame_of_reference": compared.frame}
 
 
 def _compare(reconstruction: Reconstruction, model: BodyModel, truth: Truth, in_world: bool) -> _Compared:
