@@ -25,6 +25,7 @@ from animal4d.export.cameras import write_cameras
 from animal4d.export.colors import vertex_colors
 from animal4d.export.glb import GlbSummary, write_glb
 from animal4d.export.poses import write_poses
+from animal4d.export.scale import check_body_length, in_metres
 from animal4d.export.texture import baked_texture, read_texture, write_texture
 from animal4d.export.video import write_contact_sheet, write_overlay
 from animal4d.files.atomic import write_json
@@ -45,6 +46,7 @@ from animal4d.readers.crop import Box
 from animal4d.readers.load import load_clip, wanted_eyes
 from animal4d.readers.masks_by_eyes import DESCRIPTION as MASKS_BY_EYES
 from animal4d.readers.source import Progress
+from animal4d.report.report import write_report
 from animal4d.run_folder import RunFolder, RunRequest, resumed_settings, versions
 from animal4d.run_progress import Monitor, RunProgress, SilentRunProgress
 from animal4d.texture.bake import BakedTexture
@@ -113,6 +115,7 @@ def evaluate_run(folder: Path, truth: Path | None = None, keypoints: Path | None
     metrics = _measure(reconstruction, model, clip, read_texture(folder, model), request, split)
     kept = {name: before.get(name) for name in ("start", "diverged", "warnings", "seconds")}
     write_json(run.metrics, {**metrics, **kept})
+    write_report(run)
     return RunResult(metrics, {}, clip.warnings, kept["diverged"])
 
 
@@ -129,6 +132,7 @@ def parse_box(text: str | None) -> Box | None:
 
 def _run(request: RunRequest, config: Config, folder: RunFolder, monitor: Monitor, notes: tuple[str, ...]) -> RunResult:
     # What can be wrong with the request is found before the first minute has gone by.
+    check_body_length(request.body_length)
     resolve_device(config.device)
     model = load_template(config.template)
     with monitor.stage("reading the clip"):
@@ -167,7 +171,7 @@ def _run(request: RunRequest, config: Config, folder: RunFolder, monitor: Monito
         reconstruction = replace(reconstruction, vertex_colors=colors)
         reconstruction = with_shell_texture(reconstruction, model, clip, colored, config.seed)
         texture = baked_texture(reconstruction, model, clip, colored)
-        asset = _write_results(reconstruction, model, clip, texture, folder)
+        asset = _write_results(reconstruction, model, clip, texture, folder, request.body_length)
         if not asset.exact:
             warnings += (f"asset.glb is off by up to {asset.max_error:.2%} of the body: {'; '.join(asset.notes)}",)
             monitor.watcher.warning(warnings[-1])
@@ -181,6 +185,8 @@ def _run(request: RunRequest, config: Config, folder: RunFolder, monitor: Monito
         "seconds": monitor.seconds,
     }
     write_json(folder.metrics, {**metrics, **about})
+    with monitor.stage("writing the report"):
+        write_report(folder)
     return RunResult(metrics, monitor.seconds, warnings, history.diverged)
 
 
@@ -288,13 +294,19 @@ def _with_fit(record: dict[str, Any], cues: Cues, history: FitHistory, decisions
 
 @torch.no_grad()
 def _write_results(
-    reconstruction: Reconstruction, model: BodyModel, clip: Clip, texture: BakedTexture, folder: RunFolder
+    reconstruction: Reconstruction,
+    model: BodyModel,
+    clip: Clip,
+    texture: BakedTexture,
+    folder: RunFolder,
+    body_length: float,
 ) -> GlbSummary:
     reconstruction.save(folder.reconstruction)
     write_texture(texture, folder.path)
-    asset = write_glb(reconstruction, model, folder.asset, texture)
-    write_cameras(reconstruction, folder.cameras)
-    write_poses(reconstruction, model, folder.poses)
+    metric, metric_model = in_metres(reconstruction, model, body_length)
+    asset = write_glb(metric, metric_model, folder.asset, texture)
+    write_cameras(metric, folder.cameras)
+    write_poses(reconstruction, model, folder.poses, body_length)
     write_contact_sheet(reconstruction, model, clip, folder.contact_sheet, texture=texture)
     write_overlay(reconstruction, model, clip, folder.overlay, texture=texture)
     return asset

@@ -32,7 +32,8 @@ _TABLE = (
 )
 """Metrics of the summary: key, in words, and how the value is written."""
 _WHERE = (
-    ("overlay.mp4", "look here first: input, mesh over input, textured, turntable"),
+    ("report/index.html", "look here first: the animal in 3D, every frame, every number; opens in a browser"),
+    ("overlay.mp4", "input, mesh over input, textured, turntable"),
     ("asset.glb", "the animated animal; opens in Blender, three.js, any glTF viewer"),
     ("cameras.json", "the cameras, in the world of asset.glb"),
     ("metrics.json", "every number, frame by frame"),

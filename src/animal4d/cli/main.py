@@ -11,15 +11,20 @@ from typing import Annotated, Any
 import tyro
 
 from animal4d import __version__
+from animal4d.cli.animate import Animate
+from animal4d.cli.compare import Compare
 from animal4d.cli.data import Data
 from animal4d.cli.demo import Demo
 from animal4d.cli.doctor import Doctor
 from animal4d.cli.evaluate import Evaluate
+from animal4d.cli.export import Export
 from animal4d.cli.preprocess import Preprocess
 from animal4d.cli.reconstruct import Reconstruct
+from animal4d.cli.report import Report
 from animal4d.cli.synth import Synth
 from animal4d.cli.train_eyes import TrainEyes
 from animal4d.cli.usage import usage_error
+from animal4d.cli.view import View
 from animal4d.errors import Animal4dError
 
 _DESCRIPTION = """From one video of a four-legged animal to an animatable 3D animal, without keypoints.
@@ -33,6 +38,11 @@ Command = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
+    | Annotated[Report, tyro.conf.subcommand("report")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
+    | Annotated[View, tyro.conf.subcommand("view")]
+    | Annotated[Animate, tyro.conf.subcommand("animate")]
     | Annotated[Preprocess, tyro.conf.subcommand("preprocess")]
     | Annotated[Synth, tyro.conf.subcommand("synth")]
     | Annotated[TrainEyes, tyro.conf.subcommand("train-eyes")]

@@ -1,0 +1,362 @@
+"""A live viewer in the browser, served by viser: runs side by side, on their video planes and through their cameras.
+
+The world is that of the reconstruction: z up, the ground at z = 0.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import trimesh
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from animal4d.errors import Animal4dError
+from animal4d.geometry.rotations import quaternion_from_matrix
+from animal4d.report.pictures import PANES, read_strips
+from animal4d.report.run import FinishedRun, read_run
+from animal4d.run_folder import RunFolder
+
+_PLENTY = 1 << 30
+"""Bytes: a local server need not save."""
+_BEHIND = 1.6
+"""Distance of the video plane from the camera, in that of the animal's root."""
+_BONE_COLORS = {"left": (24, 140, 216), "right": (236, 108, 46), "": (130, 124, 150)}
+_SPEEDS = (0.25, 0.5, 1.0, 2.0)
+_TICK_SECONDS = 1 / 60
+_NEUTRAL = 0.7
+_GAP = 0.1
+"""Between neighbouring runs, in widths of the former."""
+
+
+@dataclass(frozen=True)
+class VideoPlane:
+    """Where the picture of one frame hangs in the world: seen from the camera it lies exactly behind the animal."""
+
+    position: Float[ndarray, "3"]
+    """Of its centre."""
+    wxyz: Float[ndarray, "4"]
+    """OpenCV's axes: x right, y down, z away from the camera."""
+    width: float
+    height: float
+    camera: Float[ndarray, "3"]
+    corners: Float[ndarray, "4 3"]
+
+
+def video_plane(run: FinishedRun, frame: int) -> VideoPlane:
+    """The picture of the working image, behind the animal."""
+    cameras = run.reconstruction.cameras[[frame]]
+    K = cameras.intrinsics[0].double()
+    rotation = cameras.R_cam_from_world[0].double().T
+    center = cameras.centers[0].double()
+    depth = _BEHIND * float(cameras.transform(run.reconstruction.translation[[frame]][None])[0, 0, 2])
+    height, width = cameras.image_size
+
+    def on_plane(x: float, y: float) -> Tensor:
+        ray = torch.stack(((x - K[0, 2]) / K[0, 0], (y - K[1, 2]) / K[1, 1], torch.ones((), dtype=torch.float64)))
+        return center + rotation @ (depth * ray)
+
+    corners = torch.stack([on_plane(x, y) for x, y in ((0, 0), (width, 0), (width, height), (0, height))])
+    return VideoPlane(
+        position=on_plane(width / 2, height / 2).numpy(),
+        wxyz=quaternion_from_matrix(rotation).numpy(),
+        width=depth * width / float(K[0, 0]),
+        height=depth * height / float(K[1, 1]),
+        camera=center.numpy(),
+        corners=corners.numpy(),
+    )
+
+
+class LiveViewer:
+    """Serves runs. `show` steps to a frame, `tick` lets time go by, `stop` ends it."""
+
+    def __init__(self, folders: Sequence[RunFolder], port: int, host: str = "127.0.0.1") -> None:
+        """Raises Animal4dError where viser is not installed, the port is taken, or a run cannot be read."""
+        viser = _viser()
+        self.runs = [read_run(folder) for folder in folders]
+        _check_port(host, port)
+        with contextlib.redirect_stdout(io.StringIO()):  # it greets even when told not to
+            self.server: Any = viser.ViserServer(host=host, port=port, verbose=False, label="animal4d")
+        self.server.scene.set_up_direction("+z")
+        self._longest = max(self.runs, key=lambda run: run.times[-1] - run.times[0])
+        self._rate = max(self._longest.reconstruction.fps, 1e-3)
+        self._scenes = [
+            _RunScene(self.server, run, index, offset)
+            for index, (run, offset) in enumerate(zip(self.runs, _offsets(self.runs), strict=True))
+        ]
+        self.frame = -1
+        self._elapsed = 0.0
+        self._build_controls()
+        self.server.on_client_connect(self._welcome)
+        self.show(0)
+
+    @property
+    def port(self) -> int:
+        return int(self.server.get_port())
+
+    @property
+    def playing(self) -> bool:
+        return bool(self._play.value)
+
+    def __len__(self) -> int:
+        return len(self._longest.reconstruction)
+
+    def show(self, frame: int) -> None:
+        """Step to a frame of the longest run; the others follow at the same time after their start."""
+        frame = frame % len(self)
+        if frame == self.frame:
+            return
+        self.frame = frame
+        seconds = self._longest.times[frame] - self._longest.times[0]
+        with self.server.atomic():
+            for scene in self._scenes:
+                scene.show(seconds)
+        if self._slider is not None and self._slider.value != frame:
+            self._slider.value = frame
+        if self._through.value:
+            self._look_through(self.server.get_clients().values())
+
+    def tick(self, seconds: float) -> None:
+        """Let time go by."""
+        if not self.playing or len(self) < 2:
+            return
+        self._elapsed += seconds * float(self._speed.value) * self._rate
+        steps = int(self._elapsed)
+        if steps:
+            self._elapsed -= steps
+            self.show(self.frame + steps)
+
+    def stop(self) -> None:
+        self.server.stop()
+
+    def _build_controls(self) -> None:
+        gui = self.server.gui
+        last = len(self) - 1
+        self._slider = gui.add_slider("Frame", min=0, max=last, step=1, initial_value=0) if last else None
+        self._play = gui.add_checkbox("Play", initial_value=last > 0)
+        self._speed = gui.add_dropdown("Speed", [str(speed) for speed in _SPEEDS], initial_value="1.0")
+        shown = {"Animal": "mesh", "Skeleton": "skeleton", "Video plane": "video", "Camera": "camera"}
+        for label, part in shown.items():
+            box = gui.add_checkbox(label, initial_value=part != "skeleton")
+            for scene in self._scenes:
+                scene.set_visible(part, box.value)
+            box.on_update(self._toggler(part, box))
+        names = [f"{index + 1}: {run.name}" for index, run in enumerate(self.runs)]
+        self._through = gui.add_checkbox("Look through the camera", initial_value=False)
+        self._whose = gui.add_dropdown("of", names, initial_value=names[0])
+        if self._slider is not None:
+            self._slider.on_update(self._on_slider)
+        for control in (self._through, self._whose):
+            control.on_update(lambda _: self._look_through(self.server.get_clients().values()))
+        self._names = names
+
+    def _on_slider(self, event: Any) -> None:
+        # Only what a person moves: the viewer moves the slider itself while it plays.
+        if event.client is not None and self._slider is not None:
+            self._play.value = False
+            self.show(int(self._slider.value))
+
+    def _toggler(self, part: str, box: Any) -> Callable[[Any], None]:
+        def toggle(_event: Any) -> None:
+            for scene in self._scenes:
+                scene.set_visible(part, bool(box.value))
+
+        return toggle
+
+    def _welcome(self, client: Any) -> None:
+        """Three quarters from the front, all runs in sight."""
+        middle = np.mean([scene.middle for scene in self._scenes], axis=0)
+        apart = self._scenes[-1].offset[1] / 2
+        reach = max(scene.reach for scene in self._scenes) + 0.5 * apart
+        client.camera.position = tuple(middle + reach * np.array([1.6, 2.6, 0.9]))
+        client.camera.look_at = tuple(middle)
+        if self._through.value:
+            self._look_through([client])
+
+    def _look_through(self, clients: Any) -> None:
+        if not self._through.value:
+            return
+        scene = self._scenes[self._names.index(self._whose.value)]
+        plane = scene.plane()
+        direction = plane.position - plane.camera
+        fov = 2 * np.arctan2(plane.height / 2, np.linalg.norm(direction))
+        for client in clients:
+            with client.atomic():
+                client.camera.position = tuple(plane.camera + scene.offset)
+                client.camera.look_at = tuple(plane.position + scene.offset)
+                client.camera.up_direction = tuple(-_axis(plane.wxyz, 1))
+                client.camera.fov = float(fov)
+
+
+class _RunScene:
+    """The nodes of one run in the scene."""
+
+    def __init__(self, server: Any, run: FinishedRun, index: int, offset: NDArray[np.float64]) -> None:
+        self.run = run
+        self.offset = offset
+        self._scene = server.scene
+        self._root = f"/{index + 1}_{run.name}"
+        self._visible = {"mesh": True, "skeleton": False, "video": True, "camera": True}
+        self._frame = -1
+        posed = run.reconstruction.posed(run.model)
+        self._joints = posed.joints.numpy()
+        vertices = posed.vertices.numpy()
+        low, high = vertices.min((0, 1)), vertices.max((0, 1))
+        self.middle = (low + high) / 2 + offset
+        self.reach = float(np.linalg.norm(high - low) / 2)
+        strips = read_strips(run.folder.overlay, len(run.reconstruction), _PLENTY)
+        self._pictures = [_input_pane(strips.images[place], strips.side) for place in strips.frames]
+        server.scene.add_frame(self._root, show_axes=False, position=tuple(offset))
+        if index == 0:
+            side = 8 * self.reach
+            server.scene.add_grid("/ground", width=side, height=side, plane="xy", position=(*self.middle[:2], 0.0))
+        colors = _vertex_colors(run)
+        faces = run.model.faces.numpy()
+        self._meshes = [
+            server.scene.add_mesh_trimesh(
+                f"{self._root}/mesh/{frame}",
+                trimesh.Trimesh(vertices[frame], faces, vertex_colors=colors, process=False),
+                visible=False,
+            )
+            for frame in range(len(vertices))
+        ]
+        bones = [(parent, joint) for joint, parent in enumerate(run.model.parents) if parent >= 0]
+        self._bones = np.array(bones)
+        self._bone_colors = _bone_colors(run, bones)
+        self._handles: dict[str, Any] = {}
+
+    def plane(self) -> VideoPlane:
+        return video_plane(self.run, self._frame)
+
+    def set_visible(self, part: str, visible: bool) -> None:
+        self._visible[part] = visible
+        if part == "mesh":
+            if self._frame >= 0:
+                self._meshes[self._frame].visible = visible
+        elif part in self._handles:
+            self._handles[part].visible = visible
+
+    def show(self, seconds: float) -> None:
+        """The frame nearest to a time after the first."""
+        times = np.asarray(self.run.times) - self.run.times[0]
+        frame = int(np.abs(times - seconds).argmin())
+        if frame == self._frame:
+            return
+        if self._frame >= 0:
+            self._meshes[self._frame].visible = False
+        self._frame = frame
+        self._meshes[frame].visible = self._visible["mesh"]
+        plane = self.plane()
+        self._handles["video"] = self._scene.add_image(
+            f"{self._root}/video",
+            self._pictures[frame],
+            plane.width,
+            plane.height,
+            format="jpeg",
+            wxyz=tuple(plane.wxyz),
+            position=tuple(plane.position),
+            visible=self._visible["video"],
+        )
+        rays = np.stack([np.stack((plane.camera, corner)) for corner in plane.corners])
+        edges = np.stack([np.stack((a, b)) for a, b in zip(plane.corners, np.roll(plane.corners, -1, 0), strict=True)])
+        self._lines("camera", np.concatenate((rays, edges)), np.array((120, 120, 128), np.uint8), 1.5)
+        self._lines("skeleton", self._joints[frame][self._bones], self._bone_colors, 4.0)
+
+    def _lines(self, part: str, points: NDArray[np.floating], colors: NDArray[np.uint8], width: float) -> None:
+        each = np.broadcast_to(colors, points.shape) if colors.ndim == 1 else colors
+        self._handles[part] = self._scene.add_line_segments(
+            f"{self._root}/{part}", points.astype(np.float32), each, line_width=width, visible=self._visible[part]
+        )
+
+
+def serve(folders: Sequence[Path], port: int, ready: Callable[[str], None]) -> None:
+    """Serve until Ctrl-C. `ready` hears the address. Raises Animal4dError as `LiveViewer`."""
+    viewer = LiveViewer([RunFolder(folder) for folder in folders], port)
+    try:
+        ready(f"http://127.0.0.1:{viewer.port}")
+        before = time.monotonic()
+        while True:
+            time.sleep(_TICK_SECONDS)
+            now = time.monotonic()
+            viewer.tick(now - before)
+            before = now
+    except KeyboardInterrupt:
+        pass
+    finally:
+        viewer.stop()
+
+
+def _viser() -> Any:
+    try:
+        import viser
+    except ImportError as error:
+        raise Animal4dError("the live viewer needs viser, which is not here: pip install 'animal4d[view]'") from error
+    return viser
+
+
+def _check_port(host: str, port: int) -> None:
+    """viser would silently take another."""
+    if not 0 < port < 65536:
+        raise Animal4dError(f"--port {port}: give a number from 1 to 65535")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise Animal4dError(f"port {port} cannot be used ({error.strerror}); give another with --port") from error
+
+
+def _offsets(runs: Sequence[FinishedRun]) -> list[NDArray[np.float64]]:
+    """Side by side along the world's y, so far apart that animals and video planes keep clear of each other."""
+    offsets: list[NDArray[np.float64]] = []
+    left = 0.0
+    for run in runs:
+        place = run.reconstruction.translation[:, 1].double().numpy()
+        around = [place - run.model.body_length, place + run.model.body_length]
+        around += [video_plane(run, frame).corners[:, 1] for frame in range(len(run.reconstruction))]
+        low, high = float(min(map(np.min, around))), float(max(map(np.max, around)))
+        offsets.append(np.array([0.0, left - low if offsets else 0.0, 0.0]))
+        left = float(offsets[-1][1]) + high + _GAP * (high - low)
+    return offsets
+
+
+def _vertex_colors(run: FinishedRun) -> UInt8[ndarray, "vertices 4"]:
+    colors = run.reconstruction.vertex_colors
+    known = np.full((run.model.n_vertices, 3), _NEUTRAL) if colors is None else colors.clamp(0, 1).numpy()
+    return np.concatenate((known * 255 + 0.5, np.full((len(known), 1), 255.0)), axis=1).astype(np.uint8)
+
+
+def _bone_colors(run: FinishedRun, bones: Sequence[tuple[int, int]]) -> UInt8[ndarray, "bones 2 3"]:
+    names = run.model.joint_names
+    sides = [next((side for side in ("left", "right") if side in names[joint]), "") for _, joint in bones]
+    return np.array([[_BONE_COLORS[side]] * 2 for side in sides], np.uint8)
+
+
+def _input_pane(strip: bytes, side: int) -> UInt8[ndarray, "side side 3"]:
+    left = PANES.index("input") * side
+    with Image.open(io.BytesIO(strip)) as image:
+        return np.asarray(image.convert("RGB"))[:, left : left + side]
+
+
+def _axis(wxyz: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    w, x, y, z = wxyz
+    columns = np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+    return columns[:, axis]

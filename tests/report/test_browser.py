@@ -1,0 +1,89 @@
+"""The report in a real Chromium, and asset.glb in three.js: what people see, judged by what others wrote."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from animal4d.body.template import load_builtin_template
+from animal4d.export.axes import asset_from_world
+from animal4d.fit.reconstruction import Reconstruction
+from animal4d.report.report import write_report
+from animal4d.run_folder import RunFolder
+
+TOOLS = Path(__file__).resolve().parents[1] / "tools"
+
+
+def in_chromium(*arguments: str | Path) -> dict[str, Any]:
+    """What `browser.mjs` found. Skips plainly where there is no browser."""
+    modules = Path(os.environ.get("ANIMAL4D_NODE_MODULES", TOOLS / "node_modules"))
+    needed = ("playwright-core", "@sparticuz/chromium", "three")
+    if shutil.which("node") is None or not all((modules / name).is_dir() for name in needed):
+        pytest.skip("needs node, a Chromium and three.js (npm install --prefix tests/tools)")
+    command = ["node", str(TOOLS / "browser.mjs"), *map(str, arguments)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    if "error while loading shared libraries" in ended.stderr:
+        pytest.skip(f"Chromium cannot run on this machine: {ended.stderr.splitlines()[0][:200]}")
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)
+
+
+@pytest.fixture(scope="module")
+def seen(finished_run: RunFolder) -> dict[str, Any]:
+    """The report of a run, opened from its file without a network, played, sought, turned."""
+    return in_chromium("report", write_report(finished_run))
+
+
+def test_it_opens_from_its_file_without_errors_or_requests(seen: dict[str, Any]):
+    assert seen["loud"] == [] and seen["outside"] == []
+    assert seen["first"]["glError"] == 0
+    assert seen["first"]["covered"] > 0.02  # the animal is drawn
+
+
+def test_it_plays(seen: dict[str, Any]):
+    assert seen["first"]["playing"] and len(seen["played"]) >= 4
+    assert seen["later"]["asset"] != seen["first"]["asset"]
+
+
+def test_asset_pictures_and_cursors_follow_the_scrubber(seen: dict[str, Any]):
+    start, sought, back = seen["start"], seen["sought"], seen["back"]
+    assert not start["playing"] and (start["frame"], sought["frame"], back["frame"]) == (0, 4, 0)
+    assert sought["asset"] != start["asset"] and sought["pictures"] != start["pictures"]
+    assert sought["cursor"] and all(a > b for a, b in zip(sought["cursor"], start["cursor"], strict=True))
+    assert (back["asset"], back["pictures"], back["cursor"]) == (start["asset"], start["pictures"], start["cursor"])
+
+
+def test_curves_and_keys_seek(seen: dict[str, Any]):
+    assert seen["plot"]["frame"] == 7 == seen["plot"]["scrub"]
+    assert seen["key"]["frame"] == 6
+
+
+def test_dragging_and_buttons_change_the_view(seen: dict[str, Any]):
+    views = [seen[name]["asset"] for name in ("key", "turned", "clay", "skeleton", "throughCamera")]
+    assert len(set(views)) == len(views)
+    assert seen["dark"]["theme"] == "dark" != seen["first"]["theme"]
+
+
+def test_it_fits_a_phone_and_everything_has_a_name(seen: dict[str, Any]):
+    assert seen["phoneOverflow"] <= 0
+    assert seen["unnamed"] == []
+
+
+def test_three_js_moves_the_asset_as_the_model_does(finished_run: RunFolder):
+    seen = in_chromium("three", finished_run.asset)
+    assert seen["loud"] == [] and seen["drawn"] > 0.02
+    model = load_builtin_template()
+    reconstruction = Reconstruction.load(finished_run.reconstruction)
+    wanted = reconstruction.posed(model).vertices.numpy() @ asset_from_world().T
+    assert seen["joints"] == model.n_joints
+    # Ends of the clip: between keys the model says nothing.
+    for place, frame in ((0, 0), (2, -1)):
+        error = np.linalg.norm(np.array(seen["vertices"][place]) - wanted[frame], axis=1).max()
+        assert error < 1e-4 * model.body_length

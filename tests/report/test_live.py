@@ -1,0 +1,99 @@
+"""The live viewer: it serves, steps, hangs the video where the camera saw it, and ends cleanly."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from animal4d.geometry.cameras import project
+from animal4d.report.run import read_run
+from animal4d.run_folder import RunFolder
+from cli.commands import animal4d
+from report.runs import corners_of
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_the_video_plane_covers_the_picture_and_lies_behind_the_animal(finished_run: RunFolder):
+    from animal4d.report.live import video_plane
+
+    run = read_run(finished_run)
+    for frame in (0, 7):
+        plane = video_plane(run, frame)
+        cameras = run.reconstruction.cameras[[frame]]
+        seen = cameras.transform(torch.from_numpy(plane.corners).float()[None])
+        pixels = project(seen, cameras.intrinsics)[0].numpy()
+        np.testing.assert_allclose(pixels, corners_of(cameras.image_size), atol=1e-2)
+        vertices = cameras.transform(run.reconstruction.posed(run.model, [frame]).vertices)
+        assert float(vertices[..., 2].max()) < float(seen[..., 2].min())
+        # Centre, size and axes say the same as the corners.
+        np.testing.assert_allclose(plane.position, plane.corners.mean(0), atol=1e-6)
+        np.testing.assert_allclose(np.linalg.norm(plane.corners[1] - plane.corners[0]), plane.width, rtol=1e-6)
+
+
+def test_it_serves_and_steps(finished_run: RunFolder):
+    pytest.importorskip("viser")
+    from animal4d.report.live import LiveViewer
+
+    viewer = LiveViewer([finished_run, finished_run], free_port())
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{viewer.port}", timeout=10) as answer:
+            assert answer.status == 200 and b"<html" in answer.read(2000).lower()
+        assert viewer.playing and viewer.frame == 0 and len(viewer) == 8
+        viewer.tick(0.26)  # three frames at 12 per second
+        assert viewer.frame == 3
+        viewer.show(7)
+        viewer.tick(1 / 12 + 1e-3)
+        assert viewer.frame == 0
+    finally:
+        viewer.stop()
+
+
+def test_ctrl_c_ends_it_cleanly(finished_run: RunFolder):
+    pytest.importorskip("viser")
+    port = free_port()
+    command = [sys.executable, "-m", "animal4d.cli", "view", str(finished_run.path), "--port", str(port)]
+    if not (Path(__file__).parents[2] / "src/animal4d/cli/__main__.py").is_file():
+        call = "from animal4d.cli.main import main; main()"
+        command = [sys.executable, "-c", call, *command[3:]]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    try:
+        assert process.stdout is not None
+        assert f"http://127.0.0.1:{port}" in process.stdout.readline()
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == 0 and "Traceback" not in errors
+
+
+def test_a_taken_port_and_no_run_get_one_line(finished_run: RunFolder):
+    pytest.importorskip("viser")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        outcome = animal4d("view", finished_run.path, "--port", str(taken.getsockname()[1]))
+    assert outcome.status == 1 and "--port" in outcome.err and outcome.err.count("\n") == 1
+    assert "no run was given" in animal4d("view").err
+    assert "no such run" in animal4d("view", "nowhere").err
+
+
+def test_without_viser_it_says_what_to_install(finished_run: RunFolder, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "viser", None)
+    outcome = animal4d("view", finished_run.path)
+    assert outcome.status == 1 and "animal4d[view]" in outcome.err and outcome.err.count("\n") == 1
