@@ -11,13 +11,18 @@ import av
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from animal4d.body.model import PosedBody
 from animal4d.body.template import load_builtin_template
+from animal4d.clip import Clip
 from animal4d.evaluate.keypoints import BODY_POINTS, load_keypoints
 from animal4d.export.axes import asset_from_world
 from animal4d.export.cameras import read_cameras
+from animal4d.geometry.cameras import Cameras
+from animal4d.geometry.rasterize import rasterize
 
 SHEET_ROWS, SHEET_COLUMNS, SHEET_WIDTH = 8, 2, 800
 
@@ -37,13 +42,53 @@ def read_measurements(folder: Path, keypoints: Path | None) -> dict[str, Any]:
         "headings": [heading_in_words(*direction) for direction in forward.tolist()],
         **{
             name: metrics[name]["mean"]
-            for name in ("iou", "iou_w5", "psnrm", "chamfer", "vertex_error", "pa_mpjpe", "pck_0.2", "pck_0.1")
+            for name in (
+                "iou",
+                "iou_w5",
+                "psnrm",
+                "texture_psnrm",
+                "asset_psnrm",
+                "chamfer",
+                "vertex_error",
+                "pa_mpjpe",
+                "pck_0.2",
+                "pck_0.1",
+            )
         },
         "right_way_round": metrics["right_way_round"]["mean"],
     }
     if keypoints is not None:
         result["right_way_round"] = _share_heading_as_annotated(keypoints, metrics["frames"], pixels)
     return result
+
+
+def against_true_masks(folder: Path, masks: Path, frames: list[int]) -> dict[str, float]:
+    """Mean overlap of the drawn animal, and of the masks that the run found, with true ones of the original frames."""
+    files = sorted(path for path in masks.iterdir() if path.suffix == ".png")
+    true = [np.asarray(Image.open(files[number]).convert("L")) > 127 for number in frames]
+    clip = Clip.load(folder / "cues" / "clip.npz")
+    vertices, cameras = _vertices_in_view(folder)
+    faces = load_builtin_template().faces
+    drawn_overlaps, found_overlaps = [], []
+    for index, mask in enumerate(true):
+        camera = cameras[[index]]
+        drawn = rasterize(camera.transform(vertices[[index]]), faces, camera.intrinsics, mask.shape).covered[0].numpy()
+        drawn_overlaps.append((drawn & mask).sum() / max((drawn | mask).sum(), 1))
+        found = _in_original_frame(clip, index, mask.shape)
+        found_overlaps.append((found & mask).sum() / max((found | mask).sum(), 1))
+    return {"iou_true": float(np.mean(drawn_overlaps)), "mask_iou_true": float(np.mean(found_overlaps))}
+
+
+def _in_original_frame(clip: Clip, index: int, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """The clip's mask on the pixels of the original frame."""
+    rows, columns = torch.meshgrid(torch.arange(shape[0]) + 0.5, torch.arange(shape[1]) + 0.5, indexing="ij")
+    pixels = (torch.stack((columns, rows), dim=-1) - clip.crop.origin[index]) / clip.crop.scale[index]
+    height, width = clip.image_size
+    grid = pixels * torch.tensor([2 / width, 2 / height]) - 1
+    sampled = torch.nn.functional.grid_sample(
+        clip.masks[[index], None].float(), grid[None], align_corners=False, padding_mode="zeros"
+    )
+    return (sampled.view(shape) > 0.5).numpy()
 
 
 def heading_in_words(right: float, down: float, forward: float) -> str:
@@ -64,13 +109,24 @@ def heading_in_words(right: float, down: float, forward: float) -> str:
 
 def _joints_in_view(folder: Path) -> tuple[Float[Tensor, "frames joints 3"], Float[Tensor, "frames joints 2"]]:
     """Joints in the camera's frame, and in pixels of the original frames."""
+    (posed, metres_per_unit), cameras = _posed(folder), read_cameras(folder / "cameras.json").cameras
+    in_asset = metres_per_unit * posed.joints @ torch.from_numpy(asset_from_world()).float().T
+    return cameras.transform(in_asset), cameras.project(in_asset)
+
+
+def _vertices_in_view(folder: Path) -> tuple[Float[Tensor, "frames vertices 3"], Cameras]:
+    """Vertices in the world of the asset, with its cameras."""
+    posed, metres_per_unit = _posed(folder)
+    vertices = metres_per_unit * posed.vertices @ torch.from_numpy(asset_from_world()).float().T
+    return vertices, read_cameras(folder / "cameras.json").cameras
+
+
+def _posed(folder: Path) -> tuple[PosedBody, float]:
+    """In units of the template, and metres per unit."""
     with np.load(folder / "poses.npz") as file:
         poses = {name: torch.from_numpy(file[name]) for name in file.files if file[name].dtype.kind == "f"}
     shaped = load_builtin_template().with_shape(poses["betas"], poses["limb_scales"], poses["vertex_offsets"])
-    joints = shaped.with_pose(poses["joint_rotations"], poses["translation"]).joints
-    in_asset = joints @ torch.from_numpy(asset_from_world()).float().T
-    cameras = read_cameras(folder / "cameras.json").cameras
-    return cameras.transform(in_asset), cameras.project(in_asset)
+    return shaped.with_pose(poses["joint_rotations"], poses["translation"]), float(poses["metres_per_unit"])
 
 
 def _share_heading_as_annotated(path: Path, frames: list[int], pixels: Float[Tensor, "frames joints 2"]) -> float:

@@ -114,7 +114,7 @@ def _measure(case: Case, steps: int | None, runs: Path) -> None:
     total = time.monotonic() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
-    from result_measures import read_measurements, write_sheet
+    from result_measures import against_true_masks, read_measurements, write_sheet
 
     write_sheet(folder / "overlay.mp4", runs / f"{case.name}.png")
     measured = read_measurements(folder, request.keypoints) | {
@@ -125,6 +125,8 @@ def _measure(case: Case, steps: int | None, runs: Path) -> None:
         "warnings": [*run.warnings, *([run.diverged] if run.diverged else [])],
         **circumstances(config.seed, config.fit.steps),
     }
+    if case.hidden_masks is not None:
+        measured |= against_true_masks(folder, case.hidden_masks(folder), measured["frames"])
     (runs / f"{case.name}.json").write_text(json.dumps(measured, indent=1))
 
 
