@@ -231,7 +231,9 @@ def resumed_settings(
     """
     request, config = folder.recorded_request(), folder.recorded_config()
     ignored = _differences(asked.to_record(), request.to_record(), _default_record(asked), _MEASURES_ONLY)
-    ignored += _differences(_flat(to_dict(asked_config)), _flat(to_dict(config)), _flat(to_dict(Config())))
+    ignored += _differences(
+        flat_settings(to_dict(asked_config)), flat_settings(to_dict(config)), flat_settings(to_dict(Config()))
+    )
     measures = {name: value for name in _MEASURES_ONLY if (value := getattr(asked, name)) is not None}
     notes = (f"--resume goes on with the run's own settings; not used: {', '.join(ignored)}",) if ignored else ()
     return replace(request, resume=True, **measures), config, notes
@@ -255,8 +257,9 @@ def _differences(
     ]
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat_settings(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values by their paths through nested settings, with dots between the names."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+        flat |= flat_settings(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return flat

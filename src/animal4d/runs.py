@@ -29,7 +29,7 @@ from animal4d.export.scale import check_body_length, in_metres
 from animal4d.export.texture import baked_texture, read_texture, write_texture
 from animal4d.export.video import write_contact_sheet, write_overlay
 from animal4d.files.atomic import write_json
-from animal4d.files.checksums import tensor_checksum
+from animal4d.finished_run import check_same_template, template_checksum
 from animal4d.fit.reconstruct import (
     FitHistory,
     absolute_template,
@@ -107,7 +107,7 @@ def evaluate_run(folder: Path, truth: Path | None = None, keypoints: Path | None
     request = replace(request, truth=truth or request.truth, keypoints=keypoints or request.keypoints)
     reconstruction = Reconstruction.load(run.reconstruction)
     model = load_template(config.template)
-    _check_same_template(model, record, run)
+    check_same_template(model, record, run)
     clip = _clip_of_run(request, config, run, begun=True)
     _check_same_clip(clip, record, run)
     before = _previous_metrics(run)
@@ -141,7 +141,7 @@ def _run(request: RunRequest, config: Config, folder: RunFolder, monitor: Monito
     eyes = wanted_eyes() if config.eyes else None
     if request.resume:
         record = folder.read_record()
-        _check_same_template(model, record, folder)
+        check_same_template(model, record, folder)
         _check_same_clip(clip, record, folder)
     else:
         if request.overwrite:
@@ -244,21 +244,6 @@ def _check_same_clip(clip: Clip, record: dict[str, Any], folder: RunFolder) -> N
         )
 
 
-def _check_same_template(model: BodyModel, record: dict[str, Any], folder: RunFolder) -> None:
-    if _template_checksum(model) != record.get("template_checksum"):
-        raise Animal4dError(
-            f"{record['config'].get('template')}: the body model has changed since the run in {folder.path} began; put "
-            "the former one back, or start again with `reconstruct --overwrite`"
-        )
-
-
-def _template_checksum(model: BodyModel) -> str | None:
-    """None for the built-in template: it belongs to the version, which the record has."""
-    if model.name == "builtin":
-        return None
-    return tensor_checksum(value for value in vars(model).values() if isinstance(value, torch.Tensor))
-
-
 def _new_record(request: RunRequest, config: Config, clip: Clip, model: BodyModel) -> dict[str, Any]:
     """What config.yaml says of a run that begins; "config" is what `--config` reads."""
     split = split_frames(clip.mask_valid)
@@ -267,7 +252,7 @@ def _new_record(request: RunRequest, config: Config, clip: Clip, model: BodyMode
         "versions": versions(),
         "request": request.to_record(),
         "config": to_dict(config),
-        "template_checksum": _template_checksum(model),
+        "template_checksum": template_checksum(model),
         "clip": {
             "name": clip.name,
             "frames": len(clip),

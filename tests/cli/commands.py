@@ -49,3 +49,17 @@ def animal4d(*arguments: str | Path) -> Outcome:
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else 1
     return Outcome(status, out.getvalue(), err.getvalue())
+
+
+def error_line(outcome: Outcome) -> str:
+    """The one line on stderr; progress before it is not an error."""
+    assert outcome.status not in (0, 130), outcome.err
+    assert "Traceback" not in outcome.err
+    lines = [line for line in outcome.err.splitlines() if line.startswith("animal4d: error:")]
+    assert len(lines) == 1
+    assert outcome.err.splitlines()[-1] == lines[0]
+    return lines[0]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

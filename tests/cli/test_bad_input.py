@@ -14,23 +14,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from cli.commands import FRAMES, QUICK, Outcome, Reconstruct, animal4d
+from cli.commands import FRAMES, QUICK, Reconstruct, animal4d, contents, error_line
 
 Arguments = list[str | Path]
-
-
-def error_line(outcome: Outcome) -> str:
-    """The one line on stderr; progress before it is not an error."""
-    assert outcome.status not in (0, 130), outcome.err
-    assert "Traceback" not in outcome.err
-    lines = [line for line in outcome.err.splitlines() if line.startswith("animal4d: error:")]
-    assert len(lines) == 1
-    assert outcome.err.splitlines()[-1] == lines[0]
-    return lines[0]
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def no_such_file(clip: Path) -> Arguments:

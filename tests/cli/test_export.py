@@ -10,36 +10,21 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-import yaml
 from pygltflib import GLTF2
 
 from animal4d.body.smal import write_smal_pickle
 from animal4d.body.template import load_builtin_template
-from animal4d.config import Config, to_dict
-from animal4d.files.atomic import write_json
-from animal4d.files.checksums import tensor_checksum
+from animal4d.config import Config
 from animal4d.fit.reconstruct import load_template
-from animal4d.run_folder import RunRequest
-from cli.commands import Outcome, animal4d
+from cli.commands import animal4d, error_line
+from export.finished import write_results
 from export.toy import toy_reconstruction
 
 
-def write_run(folder: Path, template: str = "builtin") -> Path:
+def write_run(folder: Path, template: str = "builtin", body_length: float = 0.75) -> Path:
     """What a finished run leaves that an export looks at."""
-    model = load_template(template)
-    folder.mkdir(parents=True)
-    toy_reconstruction(model, 3).save(folder / "reconstruction.npz")
-    config = {**to_dict(Config()), "template": template}
-    checksum = tensor_checksum(value for value in vars(model).values() if isinstance(value, torch.Tensor))
-    record = {
-        "request": RunRequest(Path("clip.mp4"), folder).to_record(),
-        "config": config,
-        "clip": {"name": "clip"},
-        "template_checksum": None if template == "builtin" else checksum,
-    }
-    (folder / "config.yaml").write_text(yaml.safe_dump(record))
-    write_json(folder / "metrics.json", {})
-    return folder
+    reconstruction = toy_reconstruction(load_template(template), 3)
+    return write_results(folder, reconstruction, replace(Config(), template=template), body_length).path
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +36,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(finished: Path, tmp_path: Path) -> Path:
     """To be changed."""
     return Path(shutil.copytree(finished, tmp_path / "rex"))
-
-
-def error_line(outcome: Outcome) -> str:
-    assert outcome.status == 1, outcome.err
-    lines = [line for line in outcome.err.splitlines() if line.startswith("animal4d: error:")]
-    assert len(lines) == 1 and "Traceback" not in outcome.err
-    return lines[0]
 
 
 @pytest.mark.parametrize(
@@ -89,6 +67,14 @@ def test_metres_are_the_users(run, tmp_path):
         assert outcome.status == 0 and ("is assumed" in outcome.out) == (name == "assumed")
         lengths[name] = trimesh.load(tmp_path / f"{name}.glb", force="mesh").extents
     np.testing.assert_allclose(lengths["given"], 2 * lengths["assumed"], rtol=1e-4)
+
+
+def test_a_run_knows_its_own_length(tmp_path):
+    run = write_run(tmp_path / "rex", body_length=1.5)
+    outcome = animal4d("export", run, "--format", "glb", "--out", tmp_path / "rex.glb")
+    assert outcome.status == 0 and "is assumed" not in outcome.out
+    exported, own = (trimesh.load(path, force="mesh") for path in (tmp_path / "rex.glb", run / "asset.glb"))
+    np.testing.assert_allclose(exported.extents, own.extents, rtol=1e-6)
 
 
 def test_camera_and_rate(run, tmp_path):
@@ -125,14 +111,14 @@ def test_a_run_never_overwrites_itself(run):
 
 def test_folders_that_hold_no_finished_run(run, tmp_path):
     (tmp_path / "empty").mkdir()
-    assert "no such folder" in error_line(animal4d("export", tmp_path / "nowhere", "--format", "glb"))
+    assert "no such run" in error_line(animal4d("export", tmp_path / "nowhere", "--format", "glb"))
     assert "not the folder of a run" in error_line(animal4d("export", tmp_path / "empty", "--format", "glb"))
     whole = (run / "reconstruction.npz").read_bytes()
     (run / "reconstruction.npz").write_bytes(whole[: len(whole) // 2])
     assert "damaged" in error_line(animal4d("export", run, "--format", "glb"))
     (run / "reconstruction.npz").write_bytes(whole)
     (run / "metrics.json").unlink()
-    assert "unfinished run" in error_line(animal4d("export", run, "--format", "glb"))
+    assert "not finished" in error_line(animal4d("export", run, "--format", "glb"))
 
 
 def test_templates_that_are_gone_or_others(tmp_path):

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cli.commands import animal4d
-from cli.test_bad_input import error_line
+from cli.commands import animal4d, error_line
 
 SEQUENCE = "1000_1000_2000"
 FRAMES = 8

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from cli.commands import animal4d
-from cli.test_bad_input import contents, error_line
+from cli.commands import animal4d, contents, error_line
 
 CAMEL = '{"names": {"a": "nose"}, "image_size_wh": [854, 480], "frames": [{"frame": 0, "keypoints_xy": {"a": [1, 2]}}]}'
 

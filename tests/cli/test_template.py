@@ -13,16 +13,9 @@ import yaml
 
 from animal4d.body.smal import write_smal_pickle
 from animal4d.body.template import load_builtin_template
-from cli.commands import QUICK, Outcome, animal4d
+from cli.commands import QUICK, animal4d, error_line
 
 SHORT = {**QUICK, "working_size": 64, "fit": {**QUICK["fit"], "steps": 3, "starts": 1, "start_steps": 1}}
-
-
-def error_line(outcome: Outcome) -> str:
-    assert outcome.status == 1, outcome.err
-    lines = [line for line in outcome.err.splitlines() if line.startswith("animal4d: error:")]
-    assert len(lines) == 1 and "Traceback" not in outcome.err
-    return lines[0]
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,10 @@ from animal4d.evaluate.truth import Truth, load_truth
 from animal4d.files.atomic import write_json
 from animal4d.geometry.rasterize import interpolate, rasterize
 from animal4d.geometry.rotations import rotation_about
-from export.toy import IMAGE_SIZE, toy_animal, toy_clip, toy_reconstruction
+from export.toy import IMAGE_SIZE, coloured_reconstruction, toy_animal, toy_clip
 
 SPLITS = {"train": [0, 1, 3], "validation": [], "test": [2, 4]}
-TRUTH_METRICS = ("vertex_error", "pa_mpjpe", "chamfer", "right_way_round")
+TRUTH_METRICS = ("vertex_error", "pa_mpjpe", "chamfer", "right_way_round", "acceleration_error")
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +29,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def reconstruction(model):
-    colors = torch.rand(model.n_vertices, 3, generator=torch.Generator().manual_seed(1))
-    return replace(toy_reconstruction(model), vertex_colors=colors)
+    return coloured_reconstruction(model)
 
 
 @pytest.fixture(scope="module")

@@ -13,17 +13,6 @@ from animal4d.export.cameras import read_cameras, write_cameras
 from animal4d.export.glb import write_glb
 from animal4d.export.poses import write_poses
 from export.gltf_reader import GltfReader
-from export.toy import toy_animal, toy_reconstruction
-
-
-@pytest.fixture(scope="module")
-def model():
-    return toy_animal()
-
-
-@pytest.fixture(scope="module")
-def reconstruction(model):
-    return toy_reconstruction(model)
 
 
 def test_asset_projects_to_the_original_pixels(reconstruction, model, tmp_path):

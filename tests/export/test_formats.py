@@ -16,22 +16,12 @@ from animal4d.errors import Animal4dError
 from animal4d.export.axes import asset_from_world
 from animal4d.export.cameras import asset_cameras
 from animal4d.export.glb import write_glb
+from animal4d.export.gltf import reopened
 from animal4d.export.gltf_files import with_camera, with_extras, write_gltf
 from animal4d.export.interchange import write_interchange
 from animal4d.export.resample import resampled
 from animal4d.export.scale import in_metres, rest_length, scaled
 from export.gltf_reader import GltfReader
-from export.toy import toy_animal, toy_reconstruction
-
-
-@pytest.fixture(scope="module")
-def model():
-    return toy_animal()
-
-
-@pytest.fixture(scope="module")
-def reconstruction(model):
-    return toy_reconstruction(model)
 
 
 @pytest.fixture
@@ -141,9 +131,7 @@ def test_gltf_holds_the_same(glb, tmp_path):
 
 
 def test_pictures_of_a_gltf_lie_beside_it(glb, tmp_path):
-    from animal4d.export.gltf_files import _taken_apart
-
-    document, builder = _taken_apart(glb)
+    document, builder = reopened(glb)
     view = builder.add_bytes(b"\x89PNG of sorts")
     document["images"] = [{"name": "coat", "bufferView": view, "mimeType": "image/png"}]
     later = builder.add(np.arange(6, dtype=np.float32))

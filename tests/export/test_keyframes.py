@@ -11,15 +11,10 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from animal4d.export.keyframes import fewest_keys
 from animal4d.geometry.rotations import matrix_from_axis_angle
-from export.toy import toy_animal, toy_reconstruction
+from export.toy import toy_reconstruction
 
 FRAMES = 32
 BOUND = 1e-3
-
-
-@pytest.fixture(scope="module")
-def model():
-    return toy_animal()
 
 
 def moving(model, amount: float, wave: float = 0.2):

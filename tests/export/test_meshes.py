@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -16,18 +14,7 @@ from animal4d.export.meshes import write_obj_sequence, write_ply_sequence
 from animal4d.geometry.mesh import vertex_normals
 from animal4d.texture.atlas import Atlas
 from animal4d.texture.bake import BakedTexture
-from export.toy import toy_animal, toy_reconstruction
-
-
-@pytest.fixture(scope="module")
-def model():
-    return toy_animal()
-
-
-@pytest.fixture(scope="module")
-def reconstruction(model):
-    colors = torch.rand(model.n_vertices, 3, generator=torch.Generator().manual_seed(1))
-    return replace(toy_reconstruction(model), vertex_colors=colors)
+from export.toy import toy_reconstruction
 
 
 def wanted(reconstruction, model) -> np.ndarray:

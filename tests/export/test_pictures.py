@@ -14,12 +14,7 @@ from animal4d.export.colors import linear_from_srgb, srgb_from_linear, vertex_co
 from animal4d.export.render import MeshView
 from animal4d.export.video import write_contact_sheet, write_overlay
 from animal4d.geometry.rasterize import interpolate, rasterize, visible_vertices
-from export.toy import IMAGE_SIZE, toy_animal, toy_clip, toy_reconstruction
-
-
-@pytest.fixture(scope="module")
-def model():
-    return toy_animal()
+from export.toy import IMAGE_SIZE, toy_clip, toy_reconstruction
 
 
 @pytest.fixture(scope="module")

@@ -28,17 +28,6 @@ BODY_LENGTHS = 1e-5
 
 
 @pytest.fixture(scope="module")
-def model():
-    return toy_animal()
-
-
-@pytest.fixture(scope="module")
-def reconstruction(model):
-    colors = torch.rand(model.n_vertices, 3, generator=torch.Generator().manual_seed(1))
-    return replace(toy_reconstruction(model), vertex_colors=colors)
-
-
-@pytest.fixture(scope="module")
 def texture(model) -> BakedTexture:
     """Every corner of every face apart, in its own place."""
     corners = torch.arange(model.faces.numel())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -102,6 +104,12 @@ def toy_reconstruction(model: BodyModel, frames: int = 5, seed: int = 0) -> Reco
         fps=15.0,
         template=model.name,
     )
+
+
+def coloured_reconstruction(model: BodyModel) -> Reconstruction:
+    """The same with a colour of its own for every vertex."""
+    colors = torch.rand(model.n_vertices, 3, generator=torch.Generator().manual_seed(1))
+    return replace(toy_reconstruction(model), vertex_colors=colors)
 
 
 def toy_clip(reconstruction: Reconstruction, frames: torch.Tensor, masks: torch.Tensor) -> Clip:

@@ -6,22 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 
 from animal4d.body.model import ShapedBody
 from animal4d.body.template import load_builtin_template, load_species_betas
 from animal4d.clip import Crop
-from animal4d.config import Config, to_dict
-from animal4d.export.glb import write_glb
-from animal4d.export.poses import write_poses
-from animal4d.files.atomic import write_json
 from animal4d.fit.reconstruction import Reconstruction
 from animal4d.motion.motion import Motion
 from animal4d.motion.skeleton import Skeleton, skeleton_of
-from animal4d.run_folder import RunFolder, RunRequest
+from animal4d.motion.sources import of_gait
 from animal4d.synth.gaits import animate
+from export.finished import write_results
 
 FPS = 30.0
+BODY_LENGTH = 0.6
+"""Metres from nose to tail base of the animals of runs."""
 _IMAGE_SIZE = (96, 96)
 
 
@@ -32,14 +30,7 @@ def individual(name: str) -> ShapedBody:
 
 def gait_of(skeleton: Skeleton, name: str, frames: int = 50, seed: int = 0) -> Motion:
     """With the true stances."""
-    made = animate(skeleton.body, name, np.arange(frames) / FPS, seed)
-    return Motion(
-        made.joint_rotations.double(),
-        (made.root + made.translation).double(),
-        torch.from_numpy(made.stance.copy()),
-        FPS,
-        torch.zeros(2, dtype=torch.float64),
-    )
+    return of_gait(animate(skeleton.body, name, np.arange(frames) / FPS, seed), FPS)
 
 
 def write_run(folder: Path, species: str, gait: str, frames: int = 30, template: str = "builtin") -> Path:
@@ -65,13 +56,4 @@ def write_run(folder: Path, species: str, gait: str, frames: int = 30, template:
         fps=FPS,
         template=template,
     )
-    run = RunFolder(folder)
-    folder.mkdir(parents=True)
-    request = RunRequest(source=folder / "clip", out=folder).to_record()
-    record = {"request": request, "config": to_dict(Config()), "clip": {"frames": frames}}
-    run.record.write_text(yaml.safe_dump(record))
-    reconstruction.save(run.reconstruction)
-    write_poses(reconstruction, model, run.poses)
-    write_glb(reconstruction, model, run.asset)
-    write_json(run.metrics, {})
-    return folder
+    return write_results(folder, reconstruction, body_length=BODY_LENGTH).path

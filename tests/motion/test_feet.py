@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -55,7 +57,7 @@ def test_a_turn_over_the_ground_is_no_slip_where_the_path_is_given() -> None:
     assert torch.equal(found.stance, grounded(MEAN, unturned.joint_rotations, unturned.root, FPS, "given").stance)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(
     gait=st.sampled_from(GAITS),
     source=st.sampled_from(("mean", "greyhound", "horse", "cat")),
@@ -113,8 +115,6 @@ def test_sliding_and_sinking_are_measured() -> None:
     slipping = true.root.clone()
     slipping[:, 0] += 0.01 * torch.arange(40)
     slipping[:, 2] -= 0.1
-    from dataclasses import replace
-
     measured = measure_feet(MEAN, replace(true, root=slipping))
     frames = max(int(column.sum()) for column in true.stance.T)
     assert measured.worst_slide > 0.05 and measured.worst_slide < 0.01 * frames / 0.5
@@ -122,6 +122,21 @@ def test_sliding_and_sinking_are_measured() -> None:
     on_the_spot = measure_feet(MEAN, true.on_the_spot())
     assert on_the_spot.worst_slide == pytest.approx(still.worst_slide, abs=1e-6)
     assert on_the_spot.speed == pytest.approx(still.speed)
+
+
+def test_the_skin_of_the_feet_poses_as_the_whole_body_does() -> None:
+    """Recentred and with pose correctives, as SMAL files may be."""
+    correctives = 0.002 * torch.randn(9 * 34, MEAN.body.model.n_vertices, 3, generator=torch.Generator().manual_seed(0))
+    model = replace(MEAN.body.model, pose_correctives=correctives, recentre_vertices=(10, 700))
+    skeleton = skeleton_of(model.with_shape())
+    motion = gait_of(MEAN, "trot", frames=3)
+    translation = motion.root - skeleton.body.joints[0]
+    whole = skeleton.body.with_pose(motion.joint_rotations.float(), translation.float()).vertices[..., 2]
+    owners = model.skinning_weights.argmax(1)
+    heights = skeleton.foot_heights(motion.joint_rotations, motion.root)
+    for number, foot in enumerate(skeleton.feet):
+        lowest = whole[:, torch.isin(owners, torch.tensor(foot.leg.joints[2:]))].amin(1)
+        torch.testing.assert_close(heights[:, number].float(), lowest, atol=1e-5, rtol=0)
 
 
 def test_one_frame_is_a_motion_too() -> None:

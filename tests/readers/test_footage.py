@@ -31,7 +31,9 @@ def test_clips_with_masks(shared_dir: Path, name: str, count: int) -> None:
 
 
 def test_grabcut_on_a_phone_video(shared_dir: Path) -> None:
-    clip = load_clip(shared_dir / "clips" / "shiba-haru-6.mp4", box=(384, 86, 400, 296), eyes=False, stride=3, max_frames=6)
+    clip = load_clip(
+        shared_dir / "clips" / "shiba-haru-6.mp4", box=(384, 86, 400, 296), eyes=False, stride=3, max_frames=6
+    )
     assert clip.fps == pytest.approx(29.97 / 3, rel=0.01) and clip.mask_valid.all()
     assert clip.crop.original_size == (480, 864)
     areas = clip.masks.sum(dim=(1, 2)) * clip.crop.scale**2

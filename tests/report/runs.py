@@ -13,14 +13,12 @@ import torch
 from animal4d import __version__
 from animal4d.body.template import load_builtin_template
 from animal4d.clip import Clip, Crop
-from animal4d.config import Config, to_dict
-from animal4d.export.cameras import write_cameras
-from animal4d.export.glb import write_glb
-from animal4d.export.poses import write_poses
+from animal4d.config import Config
 from animal4d.export.video import write_overlay
 from animal4d.fit.reconstruction import Reconstruction
 from animal4d.geometry.rotations import rotation_about
-from animal4d.run_folder import RunFolder, RunRequest
+from animal4d.run_folder import RunFolder
+from export.finished import write_results
 
 SIZE = 96
 PANE = 128
@@ -91,32 +89,32 @@ def filmed(reconstruction: Reconstruction) -> Clip:
 def write_run(path: Path, reconstruction: Reconstruction | None = None, iou: float = 0.95, seed: int = 0) -> RunFolder:
     """What `reconstruct` would have left."""
     reconstruction = reconstruction or walking()
-    model = load_builtin_template()
-    folder = RunFolder(path)
-    path.mkdir(parents=True)
-    reconstruction.save(folder.reconstruction)
-    write_glb(reconstruction, model, folder.asset)
-    write_cameras(reconstruction, folder.cameras)
-    write_poses(reconstruction, model, folder.poses)
-    write_overlay(reconstruction, model, filmed(reconstruction), folder.overlay, pane=PANE)
     numbers = reconstruction.frame_numbers.tolist()
     split = {"train": numbers[:-3], "validation": numbers[-3:-2], "test": numbers[-2:]}
-    folder.write_record(
-        {
-            "versions": {"animal4d": __version__},
-            "request": RunRequest(source=Path("clip") / "frames", out=path).to_record(),
-            "config": to_dict(replace(Config(), seed=seed)),
-            "clip": {
-                "name": "frames",
-                "original_size": [240, 320],
-                "intrinsics": "assumed, 50 degrees",
-                "masks": "given",
-            },
-            "split": split,
-            "cues": [{"cue": "tracks", "provider": "lucas-kanade", "kind": "builtin", "version": 1}],
-            "decisions": ["the animal (dog build) heads right; sure"],
-        }
+    entry = {"unit": "share", "mean": iou, "train": iou, "validation": iou, "test": iou}
+    metrics = {
+        "frames": numbers,
+        "splits": split,
+        "iou": {**entry, "per_frame": [iou] * len(numbers)},
+        "psnrm": {"unit": "dB", "mean": 20.0, "train": 20.0, "validation": 20.0, "test": 20.0},
+        "vertex_error": {"mean": None, "reason": "no truth was given"},
+        "diverged": None,
+        "warnings": [],
+        "seconds": {"reading the clip": 1.0, "fitting": 75.0},
+    }
+    clip = {"name": "frames", "original_size": [240, 320], "intrinsics": "assumed, 50 degrees", "masks": "given"}
+    folder = write_results(
+        path,
+        reconstruction,
+        replace(Config(), seed=seed),
+        metrics=metrics,
+        versions={"animal4d": __version__},
+        clip=clip,
+        split=split,
+        cues=[{"cue": "tracks", "provider": "lucas-kanade", "kind": "builtin", "version": 1}],
+        decisions=["the animal (dog build) heads right; sure"],
     )
+    write_overlay(reconstruction, load_builtin_template(), filmed(reconstruction), folder.overlay, pane=PANE)
     steps = [
         {
             "stage": "fit",
@@ -129,18 +127,6 @@ def write_run(path: Path, reconstruction: Reconstruction | None = None, iou: flo
         for step in range(1, 21)
     ]
     folder.log.write_text("".join(json.dumps(entry) + "\n" for entry in steps) + '{"stage": "fi')
-    entry = {"unit": "share", "mean": iou, "train": iou, "validation": iou, "test": iou}
-    metrics = {
-        "frames": numbers,
-        "splits": split,
-        "iou": {**entry, "per_frame": [iou] * len(numbers)},
-        "psnrm": {"unit": "dB", "mean": 20.0, "train": 20.0, "validation": 20.0, "test": 20.0},
-        "vertex_error": {"mean": None, "reason": "no truth was given"},
-        "diverged": None,
-        "warnings": [],
-        "seconds": {"reading the clip": 1.0, "fitting": 75.0},
-    }
-    folder.metrics.write_text(json.dumps(metrics))
     return folder
 
 

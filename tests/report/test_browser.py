@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +10,17 @@ import pytest
 
 from animal4d.body.template import load_builtin_template
 from animal4d.export.axes import asset_from_world
+from animal4d.export.scale import in_metres
 from animal4d.fit.reconstruction import Reconstruction
 from animal4d.report.report import write_report
 from animal4d.run_folder import RunFolder
-
-TOOLS = Path(__file__).resolve().parents[1] / "tools"
+from export.javascript import run_tool
 
 
 def in_chromium(*arguments: str | Path) -> dict[str, Any]:
-    """What `browser.mjs` found. Skips plainly where there is no browser."""
-    modules = Path(os.environ.get("ANIMAL4D_NODE_MODULES", TOOLS / "node_modules"))
-    needed = ("playwright-core", "@sparticuz/chromium", "three")
-    if shutil.which("node") is None or not all((modules / name).is_dir() for name in needed):
-        pytest.skip("needs node, a Chromium and three.js (npm install --prefix tests/tools)")
-    command = ["node", str(TOOLS / "browser.mjs"), *map(str, arguments)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=280)
-    if "error while loading shared libraries" in ended.stderr:
-        pytest.skip(f"Chromium cannot run on this machine: {ended.stderr.splitlines()[0][:200]}")
-    assert ended.returncode == 0, ended.stderr
-    return json.loads(ended.stdout)
+    """What `browser.mjs` found."""
+    packages = ("playwright-core", "@sparticuz/chromium", "three")
+    return run_tool("browser.mjs", packages, *arguments, timeout=280)
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +67,9 @@ def test_it_fits_a_phone_and_everything_has_a_name(seen: dict[str, Any]):
 def test_three_js_moves_the_asset_as_the_model_does(finished_run: RunFolder):
     seen = in_chromium("three", finished_run.asset)
     assert seen["loud"] == [] and seen["drawn"] > 0.02
-    model = load_builtin_template()
-    reconstruction = Reconstruction.load(finished_run.reconstruction)
+    reconstruction, model = in_metres(Reconstruction.load(finished_run.reconstruction), load_builtin_template())
     wanted = reconstruction.posed(model).vertices.numpy() @ asset_from_world().T
-    assert seen["joints"] == model.n_joints
+    assert seen["joints"] == 2 * model.n_joints  # every joint has a skin joint
     # Ends of the clip: between keys the model says nothing.
     for place, frame in ((0, 0), (2, -1)):
         error = np.linalg.norm(np.array(seen["vertices"][place]) - wanted[frame], axis=1).max()

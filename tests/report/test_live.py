@@ -56,9 +56,11 @@ def test_it_serves_and_steps(finished_run: RunFolder):
         assert viewer.playing and viewer.frame == 0 and len(viewer) == 8
         viewer.tick(0.26)  # three frames at 12 per second
         assert viewer.frame == 3
+        assert [scene.shown for scene in viewer.scenes] == [[3], [3]]
         viewer.show(7)
         viewer.tick(1 / 12 + 1e-3)
         assert viewer.frame == 0
+        assert [scene.shown for scene in viewer.scenes] == [[0], [0]]
     finally:
         viewer.stop()
 
@@ -76,7 +78,7 @@ def test_ctrl_c_ends_it_cleanly(finished_run: RunFolder):
         assert f"http://127.0.0.1:{port}" in process.stdout.readline()
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=120)
     finally:
         process.kill()
     assert process.returncode == 0 and "Traceback" not in errors

@@ -220,7 +220,7 @@ BROKEN = {
     "broken metrics": (lambda run: run.metrics.write_text('{"iou"'), "metrics.json"),
     "other metrics": (lambda run: run.metrics.write_text("[]"), "metrics.json"),
     "broken cameras": (lambda run: run.cameras.write_text("{}"), "cameras.json"),
-    "another template": (_other_template, "another version|of another version or template"),
+    "another template": (_other_template, "does not belong to the template"),
     "template gone": (_missing_template, "/nowhere/smal.pkl"),
 }
 

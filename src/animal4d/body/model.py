@@ -177,6 +177,14 @@ class ShapedBody:
     joint_scales: Float[Tensor, "*batch joints 3"]
     """Scale along the axes of every joint; a child does not inherit its parent's."""
 
+    @property
+    def bones(self) -> Float[Tensor, "*batch joints 3"]:
+        """From every joint's parent to it in the parent's axes, limb scales included, in double precision; zero for
+        the root."""
+        parents = [max(parent, 0) for parent in self.model.parents]
+        joints = self.joints.double()
+        return (joints - joints[..., parents, :]) * self.joint_scales.double()[..., parents, :]
+
     def with_pose(
         self,
         joint_rotations: Float[Tensor, "*#batch joints 3 3"],

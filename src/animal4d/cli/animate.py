@@ -84,29 +84,17 @@ def _print(console: Console, clips: Sequence[Clip], out: Path) -> None:
         title_style="bold",
     )
     table.add_column("clip", overflow="fold")
-    for words in (
-        "seconds",
-        "speed",
-        "stances",
-        "slide, mean",
-        "slide, worst",
-        "slide, touching",
-        "sunk",
-        "gap of loop",
-    ):
+    looped = any(clip.loop_gap is not None for clip in clips)
+    columns = ["seconds", "speed", "stances", "slide, mean", "slide, worst", "slide, touching", "sunk"]
+    for words in (*columns, "gap of loop") if looped else columns:
         table.add_column(words, justify="right")
     for clip in clips:
         feet = clip.measures
-        table.add_row(
-            escape(clip.name),
-            f"{clip.motion.seconds:.2f}",
-            f"{feet.speed:.2f}",
-            str(len(feet.slides)),
-            f"{feet.mean_slide:.2%}",
-            f"{feet.worst_slide:.2%}",
-            f"{feet.worst_touching_slide:.2%}",
-            f"{feet.deepest:.2%}",
-            "" if clip.loop_gap is None else f"{clip.loop_gap:.1%}",
-        )
+        shares = (feet.mean_slide, feet.worst_slide, feet.worst_touching_slide, feet.deepest)
+        cells = [f"{clip.motion.seconds:.2f}", f"{feet.speed:.2f}", str(len(feet.slides))]
+        cells += [f"{share:.2%}" for share in shares]
+        if clip.loop_gap is not None:
+            cells.append(f"{clip.loop_gap:.1%}")
+        table.add_row(escape(clip.name), *cells)
     console.print(table)
     console.print(f"[bold]{escape(str(out / 'asset.glb'))}[/bold]  the run's own clip and these", soft_wrap=True)

@@ -44,35 +44,42 @@ class Export:
     out: OptionalPath = None
     """File, or folder for obj and ply (default: in the folder `export` of the run)."""
     body_length: OptionalFloat = None
-    """Metres from nose to tail base (default: 0.75, the size of a Labrador)."""
+    """Metres from nose to tail base (default: that of the run, which is 0.75 where nothing was said)."""
     camera: bool = False
     """Put the camera path into glb or gltf, too. usd has it always."""
     fps: OptionalFloat = None
     """Resample motion and camera to so many frames per second (default: the frames of the run)."""
 
     def run(self) -> None:
-        from animal4d.export.scale import ASSUMED_BODY_LENGTH, in_metres, rest_length
+        from animal4d.export.scale import in_metres, metres_per_unit
         from animal4d.finished_run import open_finished_run
 
         if self.camera and self.format not in ("glb", "gltf", "usd", "usdz"):
             raise Animal4dError(f"--camera: --format {self.format} has no camera; the path is in cameras.json")
         run = open_finished_run(self.run_folder)
         out = self._out(run)
-        length = ASSUMED_BODY_LENGTH if self.body_length is None else self.body_length
+        length = run.body_length if self.body_length is None else self.body_length
         reconstruction = self._at_rate(run.reconstruction)
         metric, model = in_metres(reconstruction, run.model, length)
         notes = []
-        if self.body_length is None:
+        if self._assumed(length):
             notes.append(f"{length:g} m from nose to tail base is assumed; --body-length says how large it is")
         if self.format == "npz":
             from animal4d.export.interchange import write_interchange
 
-            metres_per_unit = length / rest_length(reconstruction, run.model)
-            written = write_interchange(reconstruction, run.model, out, metres_per_unit)
+            written = write_interchange(
+                reconstruction, run.model, out, metres_per_unit(reconstruction, run.model, length)
+            )
         else:
             written, more = self._write(run, metric, model, out, length)
             notes += more
         _print(written, notes)
+
+    def _assumed(self, length: float) -> bool:
+        """Whether nobody said how large the animal is, neither here nor to the run."""
+        from animal4d.export.scale import ASSUMED_BODY_LENGTH
+
+        return self.body_length is None and length == ASSUMED_BODY_LENGTH
 
     def _out(self, run: FinishedRun) -> Path:
         suffixes = _SUFFIXES.get(self.format)
@@ -141,7 +148,7 @@ class Export:
             glb, lost = with_camera(glb, reconstruction)
             notes += lost
         record = {"run": run.name, "template": reconstruction.template, "frames": len(reconstruction)}
-        size = {"body_length": length, "body_length_assumed": self.body_length is None}
+        size = {"body_length": length, "body_length_assumed": self._assumed(length)}
         glb = with_extras(glb, {**record, "fps": reconstruction.fps, **size})
         if self.format == "gltf":
             return write_gltf(glb, out), notes

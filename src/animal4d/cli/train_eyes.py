@@ -15,12 +15,12 @@ class TrainEyes:
 
     Hours on two cores. The package brings trained weights: this is how they were made.
 
-    Example: animal4d train-eyes --steps 8000 --out runs/eyes
+    Example: animal4d train-eyes --steps 4500 --out runs/eyes
 
-    Example: animal4d train-eyes --steps 8000 --out runs/eyes --resume
+    Example: animal4d train-eyes --steps 4500 --out runs/eyes --resume
     """
 
-    steps: int = 8000
+    steps: int = 4500
     """Steps of 16 samples, 8 of them new."""
     out: Path = Path("runs/eyes")
     """Folder for checkpoint, learning curve, weights and model card."""

@@ -26,22 +26,17 @@ import torch
 from numpy.typing import NDArray
 
 from animal4d import __version__
-from animal4d.body.model import BodyModel, ShapedBody
+from animal4d.body.model import BodyModel
 from animal4d.errors import Animal4dError
-from animal4d.export.axes import vectors_to_asset
-from animal4d.export.colors import linear_from_srgb
-from animal4d.export.gltf import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, GlbBuilder
+from animal4d.export.gltf import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, GlbBuilder, gltf_quaternions
 from animal4d.export.keyframes import Keys, fewest_keys
+from animal4d.export.rig import ROUGHNESS, Rig, check_times, largest_weights, rig_of
 from animal4d.export.texture import SEEN_NAME, png_bytes
 from animal4d.files.atomic import write_bytes
 from animal4d.fit.reconstruction import Reconstruction
-from animal4d.geometry.mesh import vertex_normals
-from animal4d.geometry.rotations import quaternion_from_matrix
 from animal4d.texture.bake import BakedTexture
 
 MAX_INFLUENCES = 4
-_NEUTRAL_COLOR = 0.55
-"""Linear grey of an animal without vertex colours."""
 _FRAMES_PER_BLOCK = 32
 _LINEAR, _LINEAR_MIPMAP_LINEAR, _CLAMP_TO_EDGE = 9729, 9987, 33071
 
@@ -88,9 +83,7 @@ def write_glb(
 
 
 def _check(reconstruction: Reconstruction, path: Path) -> None:
-    times = reconstruction.times
-    if float(times[0]) < 0 or bool((times.diff() <= 0).any()):
-        raise Animal4dError(f"{path}: the frames' times must ascend from 0 or later to become keys of an animation")
+    check_times(reconstruction, path)
     for name in ("betas", "limb_scales", "vertex_offsets", "joint_rotations", "translation"):
         if not bool(torch.isfinite(getattr(reconstruction, name)).all()):
             raise Animal4dError(f"{path}: {name} of the reconstruction holds NaN or infinity, so no asset was written")
@@ -122,79 +115,46 @@ def _largest_deviation(reconstruction: Reconstruction, model: BodyModel, reduced
 
 def _build(reconstruction: Reconstruction, model: BodyModel, texture: BakedTexture | None, keys: Keys) -> bytes:
     builder = GlbBuilder()
-    shaped = reconstruction.shaped(model)
-    translations, rotations = _local_transforms(reconstruction, shaped)
-    animated = len(reconstruction) > 1
+    rig = rig_of(reconstruction, model)
+    joints = len(rig.joint_names)
     document: dict[str, Any] = {
         "asset": {"version": "2.0", "generator": f"animal4d {__version__}"},
         "scene": 0,
-        "scenes": [{"name": "scene", "nodes": [0, 2 * model.n_joints]}],
-        "nodes": _nodes(reconstruction, shaped, translations, rotations),
-        "meshes": [_mesh(builder, reconstruction, shaped, texture)],
+        "scenes": [{"name": "scene", "nodes": [0, 2 * joints]}],
+        "nodes": _nodes(rig),
+        "meshes": [_mesh(builder, rig, texture)],
         "materials": [_material(texture)],
         "skins": [
             {
                 "name": "skeleton",
                 "skeleton": 0,
-                "joints": list(range(2 * model.n_joints)),
-                "inverseBindMatrices": builder.add(_inverse_bind_matrices(shaped)),
+                "joints": list(range(2 * joints)),
+                "inverseBindMatrices": builder.add(_inverse_bind_matrices(rig)),
             }
         ],
     }
     if texture is not None:
         document |= _texture(builder, texture)
         document["asset"]["extras"] = {"seen_share": round(texture.seen_share, 4), "seen_mask": SEEN_NAME}
-    if animated:
-        document["animations"] = [_animation(builder, reconstruction, keys, translations, rotations)]
+    if len(reconstruction) > 1:
+        document["animations"] = [_animation(builder, rig, reconstruction, keys)]
     return builder.to_bytes(document)
 
 
-def _local_transforms(reconstruction: Reconstruction, shaped: ShapedBody) -> tuple[Array, Array]:
-    """Of the joint nodes in the asset's axes: translations (joints, 3), the root's at the origin of the world still,
-    and rotations (frames, joints, 4) as x, y, z, w, without jumps of sign."""
-    joints = shaped.joints.double()
-    parents = [max(parent, 0) for parent in shaped.model.parents]
-    bones = (joints - joints[parents]) * shaped.joint_scales.double()[parents]
-    bones[0] = joints[0]
-    quaternions = quaternion_from_matrix(reconstruction.joint_rotations.double()).numpy()
-    flips = np.where((quaternions[1:] * quaternions[:-1]).sum(-1) < 0, -1.0, 1.0).cumprod(axis=0)
-    quaternions[1:] *= flips[..., None]
-    rotations = np.concatenate((vectors_to_asset(quaternions[..., 1:]), quaternions[..., :1]), axis=-1)
-    return vectors_to_asset(bones.numpy()), rotations
-
-
-def _root_track(reconstruction: Reconstruction, translations: Array) -> Array:
-    """Place of the root node in every frame."""
-    return translations[0] + vectors_to_asset(reconstruction.translation.double().numpy())
-
-
-def _nodes(
-    reconstruction: Reconstruction, shaped: ShapedBody, translations: Array, rotations: Array
-) -> list[dict[str, Any]]:
+def _nodes(rig: Rig) -> list[dict[str, Any]]:
     """Joint i is node 2 i, its skin node follows; the mesh comes last."""
-    model = shaped.model
-    scales = vectors_to_asset(shaped.joint_scales.numpy())
     nodes: list[dict[str, Any]] = []
-    for joint, name in enumerate(model.joint_names):
-        children = [2 * child for child, parent in enumerate(model.parents) if parent == joint]
-        nodes.append(
-            {"name": name, "children": [2 * joint + 1, *children], "translation": _numbers(translations[joint])}
-        )
-        nodes.append({"name": f"{name}_skin", "scale": _numbers(scales[joint])})
-    if len(reconstruction) > 1:
-        nodes[0]["translation"] = _numbers(translations[0] + [0.0, _height_at_rest(shaped), 0.0])
-    else:
-        nodes[0]["translation"] = _numbers(_root_track(reconstruction, translations)[0])
-        for joint in range(model.n_joints):
-            nodes[2 * joint]["rotation"] = _numbers(rotations[0, joint])
+    for joint, name in enumerate(rig.joint_names):
+        children = [2 * child for child, parent in enumerate(rig.parents) if parent == joint]
+        place = rig.bones[joint] if joint else rig.root_at_rest
+        nodes.append({"name": name, "children": [2 * joint + 1, *children], "translation": _numbers(place)})
+        nodes.append({"name": f"{name}_skin", "scale": _numbers(rig.scales[joint])})
+    if len(rig.root) == 1:
+        nodes[0]["translation"] = _numbers(rig.root[0])
+        for joint, rotation in enumerate(gltf_quaternions(rig.rotations[0])):
+            nodes[2 * joint]["rotation"] = _numbers(rotation)
     nodes.append({"name": "animal", "mesh": 0, "skin": 0})
     return nodes
-
-
-def _height_at_rest(shaped: ShapedBody) -> float:
-    """How far the rest pose must be lifted to stand on the ground."""
-    unturned = torch.eye(3).expand(shaped.model.n_joints, 3, 3)
-    return -float(shaped.with_pose(unturned).vertices[:, 2].min())
 
 
 def _numbers(values: Array) -> list[float]:
@@ -202,16 +162,16 @@ def _numbers(values: Array) -> list[float]:
     return np.asarray(values, np.float32).tolist()
 
 
-def _inverse_bind_matrices(shaped: ShapedBody) -> NDArray[np.float32]:
+def _inverse_bind_matrices(rig: Rig) -> NDArray[np.float32]:
     """Column-major: the joint's place at rest goes to the origin. One for the joint node, one for its skin node."""
-    joints = np.repeat(vectors_to_asset(shaped.joints.numpy()), 2, axis=0)
+    joints = np.repeat(rig.joints, 2, axis=0)
     matrices = np.tile(np.eye(4, dtype=np.float32), (len(joints), 1, 1))
     matrices[:, 3, :3] = -joints
     return matrices
 
 
 def _material(texture: BakedTexture | None) -> dict[str, Any]:
-    surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 0.9}
+    surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": ROUGHNESS}
     if texture is not None:
         surface["baseColorTexture"] = {"index": 0}
     return {"name": "coat", "pbrMetallicRoughness": surface, "doubleSided": False}
@@ -232,23 +192,19 @@ def _texture(builder: GlbBuilder, texture: BakedTexture) -> dict[str, Any]:
     }
 
 
-def _mesh(
-    builder: GlbBuilder, reconstruction: Reconstruction, shaped: ShapedBody, texture: BakedTexture | None
-) -> dict[str, Any]:
+def _mesh(builder: GlbBuilder, rig: Rig, texture: BakedTexture | None) -> dict[str, Any]:
     """With a texture its corners take the place of the vertices."""
-    model = shaped.model
-    vertices = shaped.vertices
-    if model.recentre_vertices is not None:
-        vertices = vertices - vertices[list(model.recentre_vertices)].mean(0)
-    normals = vertex_normals(vertices, model.faces)
-    normals[normals.norm(dim=-1) < 0.5] = torch.tensor([0.0, 0.0, 1.0])  # without a face; glTF wants unit length
-    weights, joints = _influences(model)
-    values = {"POSITION": _in_asset_axes(vertices), "NORMAL": _in_asset_axes(normals)}
+    weights, joints = _influences(rig)
+    values: dict[str, NDArray[Any]] = {
+        "POSITION": rig.vertices.astype(np.float32),
+        "NORMAL": rig.normals.astype(np.float32),
+    }
     if texture is None:
-        faces, vertex = model.faces, slice(None)
-        values["COLOR_0"] = _colors(reconstruction, model)
+        faces, vertex = rig.faces, slice(None)
+        # Linear RGB; glTF multiplies it with the material's white.
+        values["COLOR_0"] = rig.colors.astype(np.float32)
     else:
-        faces, vertex = texture.atlas.faces, texture.atlas.vertex_of_corner.numpy()
+        faces, vertex = texture.atlas.faces.numpy(), texture.atlas.vertex_of_corner.numpy()
     values |= {"JOINTS_0": joints, "WEIGHTS_0": weights}
     attributes = {
         name: builder.add(value[vertex], ARRAY_BUFFER, bounds=name == "POSITION") for name, value in values.items()
@@ -256,37 +212,23 @@ def _mesh(
     if texture is not None:
         attributes["TEXCOORD_0"] = builder.add(texture.atlas.uv.numpy().astype(np.float32), ARRAY_BUFFER)
     index_type = np.uint16 if len(values["POSITION"][vertex]) < 2**16 else np.uint32
-    indices = builder.add(faces.flatten().numpy().astype(index_type), ELEMENT_ARRAY_BUFFER)
+    indices = builder.add(faces.ravel().astype(index_type), ELEMENT_ARRAY_BUFFER)
     return {"name": "animal", "primitives": [{"attributes": attributes, "indices": indices, "material": 0}]}
 
 
-def _in_asset_axes(vectors: torch.Tensor) -> NDArray[np.float32]:
-    return vectors_to_asset(vectors.numpy()).astype(np.float32)
-
-
-def _colors(reconstruction: Reconstruction, model: BodyModel) -> NDArray[np.float32]:
-    """Linear RGB; glTF multiplies it with the material's white."""
-    if reconstruction.vertex_colors is None:
-        return np.full((model.n_vertices, 3), _NEUTRAL_COLOR, np.float32)
-    return linear_from_srgb(reconstruction.vertex_colors.double().clamp(0, 1)).numpy().astype(np.float32)
-
-
-def _influences(model: BodyModel) -> tuple[NDArray[np.float32], NDArray[np.integer]]:
+def _influences(rig: Rig) -> tuple[NDArray[np.float32], NDArray[np.integer]]:
     """Four weights and skin nodes per vertex; joint 0 where a weight is zero, as glTF asks for."""
-    all_weights = model.skinning_weights.double().numpy()
-    order = np.argsort(-all_weights, axis=1, kind="stable")[:, :MAX_INFLUENCES]
-    missing = MAX_INFLUENCES - order.shape[1]
-    joints = np.pad(2 * order + 1, ((0, 0), (0, missing)))
-    weights = np.pad(np.take_along_axis(all_weights, order, axis=1), ((0, 0), (0, missing)))
+    weights, joints = largest_weights(rig.weights, MAX_INFLUENCES)
+    missing = ((0, 0), (0, MAX_INFLUENCES - weights.shape[1]))
+    weights, joints = np.pad(weights, missing), np.pad(2 * joints + 1, missing)
     joints[weights == 0] = 0
-    joint_type = np.uint8 if 2 * model.n_joints <= 2**8 else np.uint16
+    joint_type = np.uint8 if 2 * len(rig.joint_names) <= 2**8 else np.uint16
     return weights.astype(np.float32), joints.astype(joint_type)
 
 
-def _animation(
-    builder: GlbBuilder, reconstruction: Reconstruction, keys: Keys, translations: Array, rotations: Array
-) -> dict[str, Any]:
-    tracks = [("translation", 0, _root_track(reconstruction, translations), keys.root)]
+def _animation(builder: GlbBuilder, rig: Rig, reconstruction: Reconstruction, keys: Keys) -> dict[str, Any]:
+    rotations = gltf_quaternions(rig.rotations)
+    tracks = [("translation", 0, rig.root, keys.root)]
     tracks += [("rotation", joint, rotations[:, joint], kept) for joint, kept in enumerate(keys.joints)]
     all_times = reconstruction.times.numpy().astype(np.float32)
     accessors: dict[bytes, int] = {}  # channels with the same keys share their times

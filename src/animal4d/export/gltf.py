@@ -1,4 +1,4 @@
-"""The glTF 2.0 binary container: arrays in, one deterministic .glb out. Knows nothing of animals."""
+"""The glTF 2.0 binary container: arrays in, one deterministic .glb out, and back. Knows nothing of animals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 ARRAY_BUFFER = 34962
 ELEMENT_ARRAY_BUFFER = 34963
 _COMPONENT_TYPES = {"uint8": 5121, "uint16": 5123, "uint32": 5125, "float32": 5126}
+_HEADER, _CHUNK = struct.Struct("<4sII"), struct.Struct("<I4s")
+_MAGIC, _JSON, _BINARY = b"glTF", b"JSON", b"BIN\0"
 _ELEMENT_TYPES = {(): "SCALAR", (2,): "VEC2", (3,): "VEC3", (4,): "VEC4", (4, 4): "MAT4"}
+
+
+def gltf_quaternions(quaternions: NDArray[np.floating]) -> NDArray[np.floating]:
+    """(x, y, z, w), as glTF has them, of (w, x, y, z)."""
+    return np.roll(quaternions, -1, axis=-1)
 
 
 @dataclass
@@ -64,13 +71,43 @@ class GlbBuilder:
         }
         text = json.dumps(complete, separators=(",", ":"), allow_nan=False).encode()
         text += b" " * (-len(text) % 4)
-        length = 12 + 8 + len(text) + 8 + len(binary)
+        length = _HEADER.size + _CHUNK.size + len(text) + _CHUNK.size + len(binary)
         return b"".join(
             (
-                struct.pack("<4sII", b"glTF", 2, length),
-                struct.pack("<I4s", len(text), b"JSON"),
+                _HEADER.pack(_MAGIC, 2, length),
+                _CHUNK.pack(len(text), _JSON),
                 text,
-                struct.pack("<I4s", len(binary), b"BIN\0"),
+                _CHUNK.pack(len(binary), _BINARY),
                 binary,
             )
         )
+
+
+def read_glb(glb: bytes) -> tuple[dict[str, Any], bytes]:
+    """Document and binary chunk of a file that `GlbBuilder` wrote. Raises ValueError where it is not whole."""
+    try:
+        magic, _, length = _HEADER.unpack_from(glb)
+        size, kind = _CHUNK.unpack_from(glb, _HEADER.size)
+        start = _HEADER.size + _CHUNK.size
+        document = json.loads(glb[start : start + size])
+        binary_size, binary_kind = _CHUNK.unpack_from(glb, start + size)
+    except struct.error as error:
+        raise ValueError("not a whole .glb file") from error
+    binary = glb[start + size + _CHUNK.size :]
+    kinds = (magic, kind, binary_kind) == (_MAGIC, _JSON, _BINARY)
+    if not kinds or length != len(glb) or len(binary) != binary_size or not isinstance(document, dict):
+        raise ValueError("not a whole .glb file")
+    return document, binary
+
+
+def reopened(glb: bytes) -> tuple[dict[str, Any], GlbBuilder]:
+    """The document without its arrays, and a builder that has them and takes more; indices of accessors stay.
+
+    Raises ValueError where the file is not whole.
+    """
+    document, binary = read_glb(glb)
+    try:
+        del document["buffers"]
+        return document, GlbBuilder(bytearray(binary), document.pop("bufferViews"), document.pop("accessors"))
+    except KeyError as error:
+        raise ValueError(f"a .glb file without {error}") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,10 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from animal4d.export.cameras import asset_cameras
-from animal4d.export.gltf import GlbBuilder
+from animal4d.export.gltf import gltf_quaternions, read_glb, reopened
 from animal4d.files.atomic import write_bytes
 from animal4d.fit.reconstruction import Reconstruction
+from animal4d.geometry.quaternions import without_jumps
 from animal4d.geometry.rotations import quaternion_from_matrix
 
 CAMERA_NAME = "camera"
@@ -28,7 +28,7 @@ _SMALL_SHIFT = 0.01
 
 def with_extras(glb: bytes, extras: dict[str, Any]) -> bytes:
     """The file with more in its `asset.extras`."""
-    document, builder = _taken_apart(glb)
+    document, builder = reopened(glb)
     document["asset"]["extras"] = {**document["asset"].get("extras", {}), **extras}
     return builder.to_bytes(document)
 
@@ -39,7 +39,7 @@ def with_camera(glb: bytes, reconstruction: Reconstruction) -> tuple[bytes, tupl
 
     The reconstruction is the one that the file was made of.
     """
-    document, builder = _taken_apart(glb)
+    document, builder = reopened(glb)
     cameras = asset_cameras(reconstruction)
     height, width = cameras.image_size
     focal = cameras.intrinsics[:, [0, 1], [0, 1]].mean(0)
@@ -69,10 +69,7 @@ def with_camera(glb: bytes, reconstruction: Reconstruction) -> tuple[bytes, tupl
 def _camera_path(reconstruction: Reconstruction) -> tuple[Float[ndarray, "frames 4"], Float[ndarray, "frames 3"]]:
     cameras = asset_cameras(reconstruction)
     world_from_camera = torch.linalg.inv(cameras.world_to_camera)
-    quaternions = quaternion_from_matrix(world_from_camera[:, :3, :3] @ _FLIPPED).numpy()
-    flips = np.where((quaternions[1:] * quaternions[:-1]).sum(-1) < 0, -1.0, 1.0).cumprod()
-    quaternions[1:] *= flips[:, None]
-    rotations = np.concatenate((quaternions[:, 1:], quaternions[:, :1]), axis=1)
+    rotations = gltf_quaternions(without_jumps(quaternion_from_matrix(world_from_camera[:, :3, :3] @ _FLIPPED)).numpy())
     return rotations.astype(np.float32), world_from_camera[:, :3, 3].numpy().astype(np.float32)
 
 
@@ -93,7 +90,7 @@ def _lost(intrinsics: Float[torch.Tensor, "frames 3 3"], image_size: tuple[int, 
 
 def write_gltf(glb: bytes, path: Path) -> tuple[Path, ...]:
     """Write a `.gltf` with its arrays in a `.bin` and its pictures beside it; returns all files."""
-    document, binary = _chunks(glb)
+    document, binary = read_glb(glb)
     written = [path]
     kept: list[dict[str, Any]] = []
     pictures = {image["bufferView"]: image for image in document.get("images", [])}
@@ -121,16 +118,3 @@ def write_gltf(glb: bytes, path: Path) -> tuple[Path, ...]:
     write_bytes(written[-1], bytes(arrays))
     write_bytes(path, json.dumps(document, indent=1, allow_nan=False).encode())
     return tuple(written)
-
-
-def _taken_apart(glb: bytes) -> tuple[dict[str, Any], GlbBuilder]:
-    document, binary = _chunks(glb)
-    del document["buffers"]
-    return document, GlbBuilder(bytearray(binary), document.pop("bufferViews"), document.pop("accessors"))
-
-
-def _chunks(glb: bytes) -> tuple[dict[str, Any], bytes]:
-    """JSON and binary chunk of a file of ours."""
-    length = struct.unpack_from("<I", glb, 12)[0]
-    document: dict[str, Any] = json.loads(glb[20 : 20 + length])
-    return document, glb[20 + length + 8 :]

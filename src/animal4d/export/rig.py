@@ -9,13 +9,21 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
+from torch import Tensor
 
 from animal4d.body.model import BodyModel
 from animal4d.errors import Animal4dError
 from animal4d.export.axes import vectors_to_asset
+from animal4d.export.colors import linear_from_srgb
 from animal4d.fit.reconstruction import Reconstruction
 from animal4d.geometry.mesh import vertex_normals
+from animal4d.geometry.quaternions import without_jumps
 from animal4d.geometry.rotations import quaternion_from_matrix
+
+ROUGHNESS = 0.9
+"""Of the coat's material."""
+_NEUTRAL_COLOR = 0.55
+"""Linear grey of an animal without vertex colours."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +47,11 @@ class Rig:
     """Where the unturned animal stands on the ground."""
     vertices: Float[ndarray, "vertices 3"]
     normals: Float[ndarray, "vertices 3"]
+    """Of unit length, those of vertices without a face too."""
     faces: Int[ndarray, "faces 3"]
     weights: Float[ndarray, "vertices joints"]
+    colors: Float[ndarray, "vertices 3"]
+    """Linear RGB; grey where the run has none."""
 
 
 @torch.no_grad()
@@ -49,13 +60,14 @@ def rig_of(reconstruction: Reconstruction, model: BodyModel) -> Rig:
     reconstruction, model = reconstruction.to("cpu"), model.to("cpu")
     shaped = reconstruction.shaped(model)
     joints = shaped.joints.double()
-    parents = [max(parent, 0) for parent in model.parents]
-    bones = (joints - joints[parents]) * shaped.joint_scales.double()[parents]
+    bones = shaped.bones
     bones[0] = joints[0]
     root = vectors_to_asset((joints[0] + reconstruction.translation.double()).numpy())
     vertices = shaped.vertices
     if model.recentre_vertices is not None:
         vertices = vertices - vertices[list(model.recentre_vertices)].mean(0)
+    normals = vertex_normals(vertices, model.faces)
+    normals[normals.norm(dim=-1) < 0.5] = torch.tensor([0.0, 0.0, 1.0])
     unturned = shaped.with_pose(torch.eye(3).expand(model.n_joints, 3, 3))
     lift = np.array([0.0, -float(unturned.vertices[:, 2].min()), 0.0])
     bones_in_asset = vectors_to_asset(bones.numpy())
@@ -65,13 +77,14 @@ def rig_of(reconstruction: Reconstruction, model: BodyModel) -> Rig:
         joints=vectors_to_asset(joints.numpy()),
         bones=bones_in_asset,
         scales=vectors_to_asset(shaped.joint_scales.double().numpy()),
-        rotations=_continuous(reconstruction),
+        rotations=asset_quaternions(reconstruction.joint_rotations),
         root=root,
         root_at_rest=bones_in_asset[0] + lift,
         vertices=vectors_to_asset(vertices.numpy()),
-        normals=vectors_to_asset(vertex_normals(vertices, model.faces).numpy()),
+        normals=vectors_to_asset(normals.numpy()),
         faces=model.faces.numpy(),
         weights=model.skinning_weights.double().numpy(),
+        colors=_linear_colors(reconstruction, model),
     )
 
 
@@ -82,8 +95,21 @@ def check_times(reconstruction: Reconstruction, path: Path) -> None:
         raise Animal4dError(f"{path}: the frames' times must ascend from 0 or later to become keys of an animation")
 
 
-def _continuous(reconstruction: Reconstruction) -> Float[ndarray, "frames joints 4"]:
-    quaternions = quaternion_from_matrix(reconstruction.joint_rotations.double()).numpy()
-    flips = np.where((quaternions[1:] * quaternions[:-1]).sum(-1) < 0, -1.0, 1.0).cumprod(axis=0)
-    quaternions[1:] *= flips[..., None]
+def _linear_colors(reconstruction: Reconstruction, model: BodyModel) -> Float[ndarray, "vertices 3"]:
+    if reconstruction.vertex_colors is None:
+        return np.full((model.n_vertices, 3), _NEUTRAL_COLOR)
+    return linear_from_srgb(reconstruction.vertex_colors.double().clamp(0, 1)).numpy()
+
+
+def largest_weights(
+    weights: Float[ndarray, "vertices joints"], most: int
+) -> tuple[Float[ndarray, "vertices influences"], Int[ndarray, "vertices influences"]]:
+    """At most so many weights per vertex, the largest first, and their joints."""
+    order = np.argsort(-weights, axis=1, kind="stable")[:, :most]
+    return np.take_along_axis(weights, order, axis=1), order
+
+
+def asset_quaternions(joint_rotations: Float[Tensor, "frames joints 3 3"]) -> Float[ndarray, "frames joints 4"]:
+    """As (w, x, y, z) in the asset's axes, without jumps of sign."""
+    quaternions = without_jumps(quaternion_from_matrix(joint_rotations.double())).numpy()
     return np.concatenate((quaternions[..., :1], vectors_to_asset(quaternions[..., 1:])), axis=-1)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import torch
 
-from animal4d.body.model import BodyModel
+from animal4d.body.model import BodyModel, ShapedBody
 from animal4d.errors import Animal4dError
 from animal4d.fit.reconstruction import Reconstruction
 
@@ -19,13 +19,18 @@ ASSUMED_BODY_LENGTH = 0.75
 _SMALLEST, _LARGEST = 0.01, 100.0
 
 
-@torch.no_grad()
 def rest_length(reconstruction: Reconstruction, model: BodyModel) -> float:
     """Nose to tail base of this animal at rest, in units of the template."""
-    unturned = torch.eye(3, device=model.device).expand(model.n_joints, 3, 3)
-    posed = reconstruction.to(model.device).shaped(model).with_pose(unturned)
-    nose = posed.vertices[model.keypoint_vertices[0]]
-    return float((nose - posed.joints[model.joint_names.index("tail_1")]).norm())
+    return length_of(reconstruction.to(model.device).shaped(model))
+
+
+@torch.no_grad()
+def length_of(body: ShapedBody) -> float:
+    """Nose to tail base of an individual at rest, in units of the template."""
+    model = body.model
+    rest = body.with_pose(torch.eye(3, device=model.device).expand(model.n_joints, 3, 3))
+    nose = rest.vertices[model.keypoint_vertices[0]]
+    return float((nose - rest.joints[model.joint_names.index("tail_1")]).norm())
 
 
 def check_body_length(body_length: float) -> None:

@@ -59,7 +59,9 @@ class Turntable:
             measured.append(torch.stack((*center.T, height.amin(1), height.amax(1), reach), dim=1))
         track = torch.cat(measured).double().numpy()
         sigma = max(0.25 * self.reconstruction.fps, 0.1)
-        place = gaussian_filter1d(track[:, :2], sigma, axis=0, mode="nearest")
+        # Smoothed is what deviates from the straight way, so that the camera does not lag behind at the ends.
+        straight = np.linspace(track[0, :2], track[-1, :2], len(track))
+        place = straight + gaussian_filter1d(track[:, :2] - straight, sigma, axis=0, mode="nearest")
         ground = float(np.median(track[:, 2]))
         highest, reach = np.quantile(track[:, 3:], 0.95, axis=0)
         return torch.from_numpy(place).float(), ground, float(reach), float(highest) - ground

@@ -35,16 +35,13 @@ from animal4d.body.model import BodyModel
 from animal4d.errors import Animal4dError
 from animal4d.export.axes import asset_from_world
 from animal4d.export.cameras import asset_cameras
-from animal4d.export.colors import linear_from_srgb
-from animal4d.export.rig import Rig, check_times, rig_of
+from animal4d.export.rig import ROUGHNESS, Rig, check_times, largest_weights, rig_of
 from animal4d.export.texture import png_bytes
 from animal4d.files.atomic import write_bytes
 from animal4d.fit.reconstruction import Reconstruction
 from animal4d.texture.atlas import Atlas
 from animal4d.texture.bake import BakedTexture
 
-_NEUTRAL_COLOR = 0.55
-_ROUGHNESS = 0.9
 _APERTURE = 36.0
 """Width of the film in tenths of a unit, as cameras of USD measure it; the angle of view is what counts."""
 _NEAR, _FAR = 0.01, 1000.0
@@ -128,7 +125,7 @@ def _author(
     material = _material(stage, None if picture is None else picture[0])
     _skeleton(stage, rig, codes)
     _root(stage, reconstruction, model, codes)
-    _mesh(stage, rig, reconstruction, None if picture is None else picture[1], material)
+    _mesh(stage, rig, None if picture is None else picture[1], material)
     _camera(stage, reconstruction, codes)
     stage.GetRootLayer().Save()
 
@@ -200,7 +197,7 @@ def _matrix(linear: Float[ndarray, "3 3"], place: Float[ndarray, "3"]) -> Float[
     return matrix
 
 
-def _mesh(stage: Any, rig: Rig, reconstruction: Reconstruction, atlas: Atlas | None, material: Any) -> None:
+def _mesh(stage: Any, rig: Rig, atlas: Atlas | None, material: Any) -> None:
     from pxr import Sdf, UsdGeom, UsdShade, UsdSkel, Vt
 
     mesh = UsdGeom.Mesh.Define(stage, "/asset/animal/mesh")
@@ -214,7 +211,7 @@ def _mesh(stage: Any, rig: Rig, reconstruction: Reconstruction, atlas: Atlas | N
     mesh.SetNormalsInterpolation(UsdGeom.Tokens.vertex)
     primvars = UsdGeom.PrimvarsAPI(mesh)
     colors = primvars.CreatePrimvar("displayColor", Sdf.ValueTypeNames.Color3fArray, UsdGeom.Tokens.vertex)
-    colors.Set(Vt.Vec3fArray.FromNumpy(_colors(reconstruction, len(points))))
+    colors.Set(Vt.Vec3fArray.FromNumpy(rig.colors.astype(np.float32)))
     if atlas is not None:
         coordinates = atlas.uv.double().numpy() * [1.0, -1.0] + [0.0, 1.0]  # v of USD goes up
         st = primvars.CreatePrimvar("st", Sdf.ValueTypeNames.TexCoord2fArray, UsdGeom.Tokens.faceVarying)
@@ -223,8 +220,7 @@ def _mesh(stage: Any, rig: Rig, reconstruction: Reconstruction, atlas: Atlas | N
     binding = UsdSkel.BindingAPI.Apply(mesh.GetPrim())
     binding.CreateSkeletonRel().SetTargets(["/asset/animal/skeleton"])
     influences = max(1, int((rig.weights > 0).sum(1).max()))
-    order = np.argsort(-rig.weights, axis=1, kind="stable")[:, :influences]
-    weights = np.take_along_axis(rig.weights, order, axis=1)
+    weights, order = largest_weights(rig.weights, influences)
     joints = np.where(weights > 0, 2 * order + 1, 0)
     binding.CreateJointIndicesPrimvar(False, influences).Set(Vt.IntArray.FromNumpy(joints.astype(np.int32).ravel()))
     binding.CreateJointWeightsPrimvar(False, influences).Set(
@@ -240,13 +236,6 @@ def _identity() -> Any:
     return Gf.Matrix4d(1.0)
 
 
-def _colors(reconstruction: Reconstruction, n_vertices: int) -> Float[ndarray, "vertices 3"]:
-    """Linear, as USD understands displayColor."""
-    if reconstruction.vertex_colors is None:
-        return np.full((n_vertices, 3), _NEUTRAL_COLOR, np.float32)
-    return linear_from_srgb(reconstruction.vertex_colors.double().clamp(0, 1)).float().numpy()
-
-
 def _material(stage: Any, picture: str | None) -> Any:
     from pxr import Sdf, UsdShade
 
@@ -259,7 +248,7 @@ def _material(stage: Any, picture: str | None) -> Any:
         return prim
 
     surface = shader("surface", "UsdPreviewSurface")
-    surface.CreateInput("roughness", types.Float).Set(_ROUGHNESS)
+    surface.CreateInput("roughness", types.Float).Set(ROUGHNESS)
     surface.CreateInput("metallic", types.Float).Set(0.0)
     color = surface.CreateInput("diffuseColor", types.Color3f)
     if picture is None:

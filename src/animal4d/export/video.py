@@ -24,8 +24,10 @@ from animal4d.texture.bake import BakedTexture
 
 PANE = 320
 """Side of a pane in pixels."""
-_CAPTIONS = ("input", "mesh over input", "textured", "turntable")
-_MARGIN, _GAP, _CAPTION = 12, 8, 24
+CAPTIONS = ("input", "mesh over input", "textured", "turntable")
+"""Of the panes, from left to right."""
+MARGIN, GAP, CAPTION = 12, 8, 24
+"""Pixels: left and right of all panes, between and above and below them, and for the captions above them."""
 _PAPER = (250, 250, 250)
 _INK, _FAINT_INK = (60, 60, 64), (140, 140, 146)
 _NEUTRAL = np.array([0.925, 0.925, 0.92], np.float32)
@@ -88,17 +90,17 @@ class _Drawer:
 
     def strip(self, frame: int, captions: bool = True) -> UInt8[ndarray, "height width 3"]:
         panes = self.panes(frame)
-        top = _CAPTION if captions else 0
-        width = 2 * _MARGIN + len(panes) * self._pane + (len(panes) - 1) * _GAP
-        canvas = np.full((_GAP + top + self._pane + _GAP, width, 3), _PAPER, np.uint8)
-        places = [_MARGIN + index * (self._pane + _GAP) for index in range(len(panes))]
+        top = CAPTION if captions else 0
+        width = 2 * MARGIN + len(panes) * self._pane + (len(panes) - 1) * GAP
+        canvas = np.full((GAP + top + self._pane + GAP, width, 3), _PAPER, np.uint8)
+        places = [MARGIN + index * (self._pane + GAP) for index in range(len(panes))]
         for place, image in zip(places, panes, strict=True):
-            canvas[_GAP + top :, place : place + self._pane][: self._pane] = (image * 255 + 0.5).clip(0, 255)
+            canvas[GAP + top :, place : place + self._pane][: self._pane] = (image * 255 + 0.5).clip(0, 255)
         picture = PillowImage.fromarray(canvas)
         draw = ImageDraw.Draw(picture)
         if captions:
-            for place, caption in zip(places, _CAPTIONS, strict=True):
-                draw.text((place + 1, _GAP + 1), caption, font=self._font, fill=_INK)
+            for place, caption in zip(places, CAPTIONS, strict=True):
+                draw.text((place + 1, GAP + 1), caption, font=self._font, fill=_INK)
         self._write_frame_number(draw, frame, captions, places[0] + self._pane)
         return np.asarray(picture)
 
@@ -119,10 +121,10 @@ class _Drawer:
     def _write_frame_number(self, draw: ImageDraw.ImageDraw, frame: int, captions: bool, right: int) -> None:
         number = int(self._reconstruction.frame_numbers[frame])
         if captions:
-            draw.text((right, _GAP + 1), f"frame {number}", font=self._font, fill=_FAINT_INK, anchor="ra")
+            draw.text((right, GAP + 1), f"frame {number}", font=self._font, fill=_FAINT_INK, anchor="ra")
         else:
             draw.text(
-                (_MARGIN + 6, _GAP + 4),
+                (MARGIN + 6, GAP + 4),
                 f"frame {number}",
                 font=self._font,
                 fill="white",

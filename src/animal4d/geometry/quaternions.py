@@ -21,6 +21,12 @@ def matrix_from_quaternion(quaternion: Float[Tensor, "*batch 4"]) -> Float[Tenso
     return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
 
 
+def without_jumps(quaternions: Float[Tensor, "frames *batch 4"]) -> Float[Tensor, "frames *batch 4"]:
+    """The same rotations with signs under which each is nearest to the one before: what linear players need."""
+    flips = torch.where((quaternions[1:] * quaternions[:-1]).sum(-1) < 0, -1.0, 1.0).cumprod(dim=0)
+    return torch.cat((quaternions[:1], quaternions[1:] * flips[..., None]))
+
+
 def slerp(
     first: Float[Tensor, "*#batch 4"], second: Float[Tensor, "*#batch 4"], share: Float[Tensor, "*#batch"]
 ) -> Float[Tensor, "*batch 4"]:

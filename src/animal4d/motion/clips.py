@@ -58,7 +58,7 @@ def make_clips(run: FinishedRun, motions: Sequence[str], options: ClipOptions) -
     Raises Animal4dError where a motion cannot be had or an option does not go with it.
     """
     _check(motions, options)
-    target = skeleton_of(run.reconstruction.to("cpu").shaped(run.model.to("cpu")))
+    target = skeleton_of(run.reconstruction.shaped(run.model))
     if motions:
         made = [motion_named(text, run, target, options.request) for text in motions]
         names = [_short(text) for text in motions]
@@ -131,7 +131,7 @@ def write_clips(
     Raises Animal4dError where the run has no asset, or `out` holds such files and is not to be overwritten.
     """
     _check_out(run, clips, out, overwrite)
-    body = run.reconstruction.to("cpu").shaped(run.model.to("cpu"))
+    body = run.reconstruction.shaped(run.model)
     source = run.folder.asset
     try:
         own = source.read_bytes()
@@ -141,7 +141,8 @@ def write_clips(
     texture = read_texture(run.folder.path, run.model) if preview else None
     write_bytes(out / ASSET, asset)
     for clip in clips:
-        write_poses(as_reconstruction(run.reconstruction, body, clip.motion), run.model, out / f"{clip.name}.npz")
+        moving = as_reconstruction(run.reconstruction, body, clip.motion)
+        write_poses(moving, run.model, out / f"{clip.name}.npz", run.body_length)
         if preview:
             shown = clip.motion.repeated(_SHOWN_CYCLES) if clip.motion.cyclic else clip.motion
             write_preview(as_reconstruction(run.reconstruction, body, shown), run.model, out, clip.name, texture)

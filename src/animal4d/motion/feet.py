@@ -34,6 +34,8 @@ _CLEARANCE = 0.04
 _FULL_SWING = 0.2
 """Seconds of a swing from which on it is as high as that."""
 _ROUNDS = 4
+_CYCLES_BESIDE = 2
+"""Before and after a cycle that is planted: legs share the trunk, so a stance cut off at the end is felt far away."""
 
 
 def planted(skeleton: Skeleton, motion: Motion) -> Motion:
@@ -44,7 +46,8 @@ def planted(skeleton: Skeleton, motion: Motion) -> Motion:
     """
     if motion.cyclic and len(motion) > 2:
         cycle = len(motion) - 1
-        middle = _planted(skeleton, motion.repeated(3)).part(cycle, 2 * cycle)
+        copies = _planted(skeleton, motion.repeated(2 * _CYCLES_BESIDE + 1))
+        middle = copies.part(_CYCLES_BESIDE * cycle, (_CYCLES_BESIDE + 1) * cycle)
         middle = middle.moved(0.0, middle.root[0, :2], motion.root[0, :2])
         return replace(middle, cyclic=True)
     return _planted(skeleton, motion)

@@ -59,7 +59,7 @@ def measure_feet(skeleton: Skeleton, motion: Motion, stance: Bool[Tensor, "frame
         slides=_slides(soles, stance),
         touching_slides=_slides(soles, heights < _TOUCHING * reaches),
         sinking=(-heights).clamp(min=0) / reaches,
-        speed=motion.speed / skeleton.body.model.body_length,
+        speed=motion.speed / skeleton.body_length,
     )
 
 

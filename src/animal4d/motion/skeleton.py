@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from animal4d.body.model import ShapedBody
+from animal4d.export.scale import length_of
 from animal4d.synth.legs import Leg, legs_of
 
 _SOLE_THICKNESS = 0.25
@@ -23,7 +25,7 @@ class Foot:
     sole: Float[Tensor, "3"]
     """Middle of the sole, from the paw joint in its axes."""
     vertices: Int[Tensor, "foot"]
-    """Of the paw and of the bone above it."""
+    """Of the paw and of the bone above it, in the skeleton's `feet_body`."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,18 @@ class Skeleton:
     """From the parent to the joint in the parent's axes; zero for the root."""
     feet: tuple[Foot, ...]
     """In the order of `synth.legs.LEGS`."""
+    feet_body: ShapedBody
+    """The skin of the feet alone: a few hundred vertices that pose as those of the whole body do."""
 
     @property
     def leg_length(self) -> float:
         """Mean over the four legs, all bones in line: the unit in which feet are judged."""
         return sum(foot.leg.reach for foot in self.feet) / len(self.feet)
+
+    @cached_property
+    def body_length(self) -> float:
+        """Nose to tail base at rest: the unit in which ways are told."""
+        return length_of(self.body)
 
     def forward(
         self, joint_rotations: Float[Tensor, "frames joints 3 3"], root: Float[Tensor, "frames 3"]
@@ -66,7 +75,7 @@ class Skeleton:
     ) -> Float[Tensor, "frames 4"]:
         """Height of the lowest vertex of every foot of the skinned mesh."""
         translation = (root - self.body.joints[0]).float()
-        vertices = self.body.with_pose(joint_rotations.float(), translation).vertices[..., 2]
+        vertices = self.feet_body.with_pose(joint_rotations.float(), translation).vertices[..., 2]
         return torch.stack([vertices[:, foot.vertices].amin(1) for foot in self.feet], dim=1).double()
 
 
@@ -74,18 +83,35 @@ class Skeleton:
 def skeleton_of(body: ShapedBody) -> Skeleton:
     """Of an individual without batch axes, on the CPU."""
     model = body.model
-    joints = body.joints.double()
-    parents = [max(parent, 0) for parent in model.parents]
-    bones = (joints - joints[parents]) * body.joint_scales.double()[parents]
     rest = body.with_pose(torch.eye(3).expand(model.n_joints, 3, 3))
     dominant = model.skinning_weights.argmax(dim=1)
-    feet = []
+    feet: list[Foot] = []
+    chosen: list[Tensor] = []
     for leg in legs_of(body):
         paw = leg.joints[3]
         around = rest.vertices[dominant == paw].double() - rest.joints[paw].double()
         lowest = around[:, 2].min()
         sole = around[around[:, 2] <= lowest * (1 - _SOLE_THICKNESS)].mean(0)
         sole[2] = lowest
-        members = (dominant == paw) | (dominant == leg.joints[2])
-        feet.append(Foot(leg, sole, members.nonzero().flatten()))
-    return Skeleton(body, model.parents, bones, tuple(feet))
+        chosen.append(((dominant == paw) | (dominant == leg.joints[2])).nonzero().flatten())
+        first = sum(map(len, chosen[:-1]))
+        feet.append(Foot(leg, sole, torch.arange(first, first + len(chosen[-1]))))
+    return Skeleton(body, model.parents, body.bones, tuple(feet), _skin_of(body, torch.cat(chosen)))
+
+
+def _skin_of(body: ShapedBody, vertices: Int[Tensor, "chosen"]) -> ShapedBody:
+    """Only these vertices, in this order, and behind them those that the body is centred on, if any."""
+    model = body.model
+    anchors = model.recentre_vertices
+    if anchors is not None:
+        vertices = torch.cat((vertices, torch.tensor(anchors)))
+        anchors = (len(vertices) - 2, len(vertices) - 1)
+    correctives = model.pose_correctives
+    skin = replace(
+        model,
+        v_template=model.v_template[vertices],
+        skinning_weights=model.skinning_weights[vertices],
+        pose_correctives=None if correctives is None else correctives[:, vertices],
+        recentre_vertices=anchors,
+    )
+    return replace(body, model=skin, vertices=body.vertices[vertices])

@@ -21,6 +21,7 @@ from animal4d.motion.motion import Motion
 from animal4d.motion.skeleton import Skeleton, skeleton_of
 from animal4d.motion.transfer import carried_over
 from animal4d.synth.gaits import GAITS, MOTIONS, animate
+from animal4d.synth.plan import Motion as GaitMotion
 
 SECONDS = 3.0
 _SLOWEST, _FASTEST = 0.5, 1.7
@@ -88,15 +89,18 @@ def _procedural(name: str, target: Skeleton, request: MotionRequest, fps: float)
             raise Animal4dError(
                 f"--speed: {name} stays where it is; leave the speed away, or choose {', '.join(GAITS)}"
             )
-        length = target.body.model.body_length
-        natural = animate(target.body, name, times[:2]).speed / length
+        natural = animate(target.body, name, times[:2]).speed / target.body_length
         rate = request.speed / natural
         if not _SLOWEST <= rate <= _FASTEST:
             raise Animal4dError(
                 f"--speed {request.speed:g}: this animal's {name} goes from {_SLOWEST * natural:.2f} to "
                 f"{_FASTEST * natural:.2f} body lengths per second; give one of these, or another gait"
             )
-    made = animate(target.body, name, times * rate)
+    return of_gait(animate(target.body, name, times * rate), fps)
+
+
+def of_gait(made: GaitMotion, fps: float) -> Motion:
+    """Over the ground, with the stances that the gait was made of."""
     return Motion(
         made.joint_rotations.double(),
         (made.root + made.translation).double(),
@@ -114,12 +118,12 @@ def of_run(source: FinishedRun, run: FinishedRun, target: Skeleton, path: PathCh
             f"{source.folder.path} has the template {theirs}, {run.folder.path} has {ours}; motion goes between "
             "runs of one template"
         )
-    reconstruction = source.reconstruction.to("cpu")
+    reconstruction = source.reconstruction
     if path == "auto":
         cameras = reconstruction.world_to_camera
         moves = bool((cameras - cameras[:1]).abs().max() > 1e-6)
         path = "given" if moves else "feet"
-    skeleton = skeleton_of(reconstruction.shaped(source.model.to("cpu")))
+    skeleton = skeleton_of(reconstruction.shaped(source.model))
     return _carried(
         skeleton, reconstruction.joint_rotations, reconstruction.translation, reconstruction.fps, target, path
     )

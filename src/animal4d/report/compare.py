@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from animal4d import __version__
 from animal4d.errors import Animal4dError
@@ -14,9 +13,9 @@ from animal4d.files.atomic import write_text
 from animal4d.report.html import GENERATOR, comparison, page, section, stage, table, theme_button, transport
 from animal4d.report.payload import payload, picture_budget
 from animal4d.report.plots import Axes, Line, line_plot
-from animal4d.report.run import FinishedRun, read_run
+from animal4d.report.run import ShownRun, read_run
 from animal4d.report.tables import MetricWords, duration, metrics_of, written
-from animal4d.run_folder import RunFolder
+from animal4d.run_folder import RunFolder, flat_settings
 
 _PARTS_OF_RECORD = ("config", "request")
 _STYLES = ("c1", "c2", "c3", "c4", "c5", "c6")
@@ -46,7 +45,7 @@ class Comparison:
     seconds: tuple[float | None, ...]
 
 
-def compare_runs(folders: Sequence[RunFolder]) -> tuple[Comparison, list[FinishedRun]]:
+def compare_runs(folders: Sequence[RunFolder]) -> tuple[Comparison, list[ShownRun]]:
     """Raises Animal4dError where fewer than two runs are given, or one is not finished."""
     if len(folders) < 2:
         raise Animal4dError(f"{len(folders)} run was given; two or more can be compared: animal4d compare RUN RUN")
@@ -62,7 +61,7 @@ def compare_runs(folders: Sequence[RunFolder]) -> tuple[Comparison, list[Finishe
     return Comparison(_names(runs), part, tuple(metrics), _different_settings(runs), seconds), runs
 
 
-def write_comparison(compared: Comparison, runs: Sequence[FinishedRun], out: Path) -> Path:
+def write_comparison(compared: Comparison, runs: Sequence[ShownRun], out: Path) -> Path:
     """Write `out/index.html` and return its path. Raises Animal4dError where a page that is not ours lies there."""
     path = out / "index.html"
     if path.is_file() and f'name="generator" content="{GENERATOR}"' not in path.read_text(errors="replace")[:4000]:
@@ -87,7 +86,7 @@ def _best(values: Sequence[float | None], higher: bool) -> tuple[bool, ...]:
     return tuple(value == wanted for value in values)
 
 
-def _names(runs: Sequence[FinishedRun]) -> tuple[str, ...]:
+def _names(runs: Sequence[ShownRun]) -> tuple[str, ...]:
     """Names of the folders, with those above them where they would be alike."""
     plain = [run.name for run in runs]
     if len(set(plain)) == len(plain):
@@ -95,26 +94,19 @@ def _names(runs: Sequence[FinishedRun]) -> tuple[str, ...]:
     return tuple(f"{run.folder.path.resolve().parent.name}/{run.name}" for run in runs)
 
 
-def _different_settings(runs: Sequence[FinishedRun]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _different_settings(runs: Sequence[ShownRun]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     flat: list[dict[str, str]] = []
     for run in runs:
         values: dict[str, str] = {"animal4d": str(run.setting("versions", "animal4d") or "unknown")}
         for part in _PARTS_OF_RECORD:
-            values |= _flat(run.record.get(part) or {}, "")
+            values |= {name: str(value) for name, value in flat_settings(run.record.get(part) or {}).items()}
         flat.append(values)
     names = dict.fromkeys(name for values in flat for name in values)
     rows = ((name, tuple(values.get(name, _ABSENT) for values in flat)) for name in names)
     return tuple((name, values) for name, values in rows if len(set(values)) > 1)
 
 
-def _flat(values: dict[str, Any], prefix: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name, value in values.items():
-        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": str(value)}
-    return found
-
-
-def _body(compared: Comparison, runs: Sequence[FinishedRun], longest: FinishedRun) -> str:
+def _body(compared: Comparison, runs: Sequence[ShownRun], longest: ShownRun) -> str:
     panels = "".join(
         f"<div><h3>{escape(name)}</h3>{comparison(index, f'The input of {name} with its result over it')}"
         f"{stage(index, f'The animal of {name}, animated')}</div>"
@@ -154,7 +146,7 @@ def _metric_table(compared: Comparison) -> str:
     return table(["", *compared.names], rows, "Measures of all runs", "numbers")
 
 
-def _overlap_plot(compared: Comparison, runs: Sequence[FinishedRun], longest: FinishedRun) -> str:
+def _overlap_plot(compared: Comparison, runs: Sequence[ShownRun], longest: ShownRun) -> str:
     x = [time - longest.times[0] for time in longest.times]
     if len(x) < 2:
         return "<p>A single frame has no curves.</p>"
@@ -165,7 +157,7 @@ def _overlap_plot(compared: Comparison, runs: Sequence[FinishedRun], longest: Fi
     return line_plot(Axes("Overlap of mesh and mask", "seconds", "IoU", high=1.0), x, lines, longest.part_of_frame())
 
 
-def _at(run: FinishedRun, seconds: Sequence[float]) -> list[float | None]:
+def _at(run: ShownRun, seconds: Sequence[float]) -> list[float | None]:
     """Overlap of the frame nearest to each time after the first; None beyond the run's end."""
     own = [time - run.times[0] for time in run.times]
     overlaps = run.per_frame("iou")

@@ -6,8 +6,9 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from animal4d import __version__
+from animal4d.export.scale import ASSUMED_BODY_LENGTH
 from animal4d.report.motion import Motion, seen_shares
-from animal4d.report.run import FinishedRun
+from animal4d.report.run import ShownRun
 
 _UNSEEN = 0.12
 _HARDLY_SEEN = 0.4
@@ -21,7 +22,7 @@ _UNSURE_DEGREES = 30.0
 _FEW_FRAMES = 10
 
 
-def doubts(run: FinishedRun, motion: Motion) -> list[str]:
+def doubts(run: ShownRun, motion: Motion) -> list[str]:
     """One sentence each, the gravest first; none where nothing stands out."""
     return [
         *_of_the_fit(run),
@@ -32,12 +33,14 @@ def doubts(run: FinishedRun, motion: Motion) -> list[str]:
     ]
 
 
-def assumptions(run: FinishedRun) -> list[str]:
+def assumptions(run: ShownRun) -> list[str]:
     """What the run took for granted, for want of something better."""
     found = []
     intrinsics = str(run.setting("clip", "intrinsics") or "")
     if intrinsics.startswith("assumed"):
         found.append(f"The focal length is {intrinsics}. Depth and size depend on it.")
+    if run.body_length == ASSUMED_BODY_LENGTH:
+        found.append(f"The animal is taken to be {run.body_length:g} m long from nose to tail base; nobody said so.")
     if run.setting("request", "cameras") is None and "cameras of" not in intrinsics:
         found.append("No camera track was given: the camera counts as still, and speeds are relative to it.")
     if run.setting("request", "truth") is None:
@@ -48,7 +51,7 @@ def assumptions(run: FinishedRun) -> list[str]:
     return found
 
 
-def _of_the_fit(run: FinishedRun) -> Iterable[str]:
+def _of_the_fit(run: ShownRun) -> Iterable[str]:
     diverged = run.metrics.get("diverged")
     if diverged:
         yield f"The fit stopped early ({diverged}); these are the results of its last good state."
@@ -57,7 +60,7 @@ def _of_the_fit(run: FinishedRun) -> Iterable[str]:
             yield f"The direction that the animal looks in is unsure: {decision}."
 
 
-def _of_the_view(run: FinishedRun) -> Iterable[str]:
+def _of_the_view(run: ShownRun) -> Iterable[str]:
     for side, share in seen_shares(run.reconstruction, run.model).items():
         if share < _UNSEEN:
             yield f"The {side} side was never seen: its colours and small shapes are guesses."
@@ -65,7 +68,7 @@ def _of_the_view(run: FinishedRun) -> Iterable[str]:
             yield f"Of the {side} side only {share:.0%} was ever seen: the rest of its colours is a guess."
 
 
-def _of_the_frames(run: FinishedRun) -> Iterable[str]:
+def _of_the_frames(run: ShownRun) -> Iterable[str]:
     if len(run.reconstruction) < _FEW_FRAMES:
         yield f"{len(run.reconstruction)} frames are few: shape and motion lean on the prior."
     overlaps = run.per_frame("iou")
@@ -85,7 +88,7 @@ def _of_the_frames(run: FinishedRun) -> Iterable[str]:
         yield f"Held-out frames fit worse than those that were fitted (IoU {test:.3f} against {train:.3f})."
 
 
-def _of_the_motion(run: FinishedRun, motion: Motion) -> Iterable[str]:
+def _of_the_motion(run: ShownRun, motion: Motion) -> Iterable[str]:
     sunk = {leg: -float(heights.min()) / motion.leg_length for leg, heights in motion.paw_heights.items()}
     deep = [leg.replace("_", " ") for leg, depth in sunk.items() if depth > _SUNK]
     if deep:

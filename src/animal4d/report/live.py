@@ -20,19 +20,17 @@ import trimesh
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from animal4d.errors import Animal4dError
 from animal4d.geometry.rotations import quaternion_from_matrix
-from animal4d.report.pictures import PANES, read_strips
-from animal4d.report.run import FinishedRun, read_run
+from animal4d.report.pictures import PANES, read_panes
+from animal4d.report.run import ShownRun, read_run
 from animal4d.run_folder import RunFolder
 
-_PLENTY = 1 << 30
-"""Bytes: a local server need not save."""
 _BEHIND = 1.6
 """Distance of the video plane from the camera, in that of the animal's root."""
+_CAMERA_COLOR = (120, 120, 128)
 _BONE_COLORS = {"left": (24, 140, 216), "right": (236, 108, 46), "": (130, 124, 150)}
 _SPEEDS = (0.25, 0.5, 1.0, 2.0)
 _TICK_SECONDS = 1 / 60
@@ -55,7 +53,7 @@ class VideoPlane:
     corners: Float[ndarray, "4 3"]
 
 
-def video_plane(run: FinishedRun, frame: int) -> VideoPlane:
+def video_plane(run: ShownRun, frame: int) -> VideoPlane:
     """The picture of the working image, behind the animal."""
     cameras = run.reconstruction.cameras[[frame]]
     K = cameras.intrinsics[0].double()
@@ -92,7 +90,7 @@ class LiveViewer:
         self.server.scene.set_up_direction("+z")
         self._longest = max(self.runs, key=lambda run: run.times[-1] - run.times[0])
         self._rate = max(self._longest.reconstruction.fps, 1e-3)
-        self._scenes = [
+        self.scenes = [
             _RunScene(self.server, run, index, offset)
             for index, (run, offset) in enumerate(zip(self.runs, _offsets(self.runs), strict=True))
         ]
@@ -121,7 +119,7 @@ class LiveViewer:
         self.frame = frame
         seconds = self._longest.times[frame] - self._longest.times[0]
         with self.server.atomic():
-            for scene in self._scenes:
+            for scene in self.scenes:
                 scene.show(seconds)
         if self._slider is not None and self._slider.value != frame:
             self._slider.value = frame
@@ -150,7 +148,7 @@ class LiveViewer:
         shown = {"Animal": "mesh", "Skeleton": "skeleton", "Video plane": "video", "Camera": "camera"}
         for label, part in shown.items():
             box = gui.add_checkbox(label, initial_value=part != "skeleton")
-            for scene in self._scenes:
+            for scene in self.scenes:
                 scene.set_visible(part, box.value)
             box.on_update(self._toggler(part, box))
         names = [f"{index + 1}: {run.name}" for index, run in enumerate(self.runs)]
@@ -170,16 +168,16 @@ class LiveViewer:
 
     def _toggler(self, part: str, box: Any) -> Callable[[Any], None]:
         def toggle(_event: Any) -> None:
-            for scene in self._scenes:
+            for scene in self.scenes:
                 scene.set_visible(part, bool(box.value))
 
         return toggle
 
     def _welcome(self, client: Any) -> None:
         """Three quarters from the front, all runs in sight."""
-        middle = np.mean([scene.middle for scene in self._scenes], axis=0)
-        apart = self._scenes[-1].offset[1] / 2
-        reach = max(scene.reach for scene in self._scenes) + 0.5 * apart
+        middle = np.mean([scene.middle for scene in self.scenes], axis=0)
+        apart = self.scenes[-1].offset[1] / 2
+        reach = max(scene.reach for scene in self.scenes) + 0.5 * apart
         client.camera.position = tuple(middle + reach * np.array([1.6, 2.6, 0.9]))
         client.camera.look_at = tuple(middle)
         if self._through.value:
@@ -188,7 +186,7 @@ class LiveViewer:
     def _look_through(self, clients: Any) -> None:
         if not self._through.value:
             return
-        scene = self._scenes[self._names.index(self._whose.value)]
+        scene = self.scenes[self._names.index(self._whose.value)]
         plane = scene.plane()
         direction = plane.position - plane.camera
         fov = 2 * np.arctan2(plane.height / 2, np.linalg.norm(direction))
@@ -196,57 +194,69 @@ class LiveViewer:
             with client.atomic():
                 client.camera.position = tuple(plane.camera + scene.offset)
                 client.camera.look_at = tuple(plane.position + scene.offset)
-                client.camera.up_direction = tuple(-_axis(plane.wxyz, 1))
+                client.camera.up_direction = tuple(plane.corners[0] - plane.corners[3])
                 client.camera.fov = float(fov)
 
 
 class _RunScene:
-    """The nodes of one run in the scene."""
+    """The nodes of one run in the scene: every frame is a group of its own, made beforehand, so that a step shows one
+    group instead of another and never a mesh before the picture of another frame."""
 
-    def __init__(self, server: Any, run: FinishedRun, index: int, offset: NDArray[np.float64]) -> None:
+    def __init__(self, server: Any, run: ShownRun, index: int, offset: NDArray[np.float64]) -> None:
         self.run = run
         self.offset = offset
-        self._scene = server.scene
-        self._root = f"/{index + 1}_{run.name}"
-        self._visible = {"mesh": True, "skeleton": False, "video": True, "camera": True}
+        self._server = server
         self._frame = -1
         posed = run.reconstruction.posed(run.model)
-        self._joints = posed.joints.numpy()
-        vertices = posed.vertices.numpy()
+        vertices, joints = posed.vertices.numpy(), posed.joints.numpy()
         low, high = vertices.min((0, 1)), vertices.max((0, 1))
         self.middle = (low + high) / 2 + offset
         self.reach = float(np.linalg.norm(high - low) / 2)
-        strips = read_strips(run.folder.overlay, len(run.reconstruction), _PLENTY)
-        self._pictures = [_input_pane(strips.images[place], strips.side) for place in strips.frames]
-        server.scene.add_frame(self._root, show_axes=False, position=tuple(offset))
+        self._planes = [video_plane(run, frame) for frame in range(len(vertices))]
+        root = f"/{index + 1}_{run.name}"
+        server.scene.add_frame(root, show_axes=False, position=tuple(offset))
         if index == 0:
             side = 8 * self.reach
             server.scene.add_grid("/ground", width=side, height=side, plane="xy", position=(*self.middle[:2], 0.0))
-        colors = _vertex_colors(run)
-        faces = run.model.faces.numpy()
-        self._meshes = [
-            server.scene.add_mesh_trimesh(
-                f"{self._root}/mesh/{frame}",
-                trimesh.Trimesh(vertices[frame], faces, vertex_colors=colors, process=False),
-                visible=False,
-            )
-            for frame in range(len(vertices))
-        ]
+        colors, faces = _vertex_colors(run), run.model.faces.numpy()
         bones = [(parent, joint) for joint, parent in enumerate(run.model.parents) if parent >= 0]
-        self._bones = np.array(bones)
-        self._bone_colors = _bone_colors(run, bones)
-        self._handles: dict[str, Any] = {}
+        bone_colors = _bone_colors(run, bones)
+        pictures = read_panes(run.folder.overlay, len(vertices))
+        self._groups: list[Any] = []
+        self._parts: list[dict[str, Any]] = []
+        for frame, plane in enumerate(self._planes):
+            group = f"{root}/frame_{frame}"
+            self._groups.append(server.scene.add_frame(group, show_axes=False, visible=False))
+            mesh = trimesh.Trimesh(vertices[frame], faces, vertex_colors=colors, process=False)
+            self._parts.append(
+                {
+                    "mesh": server.scene.add_mesh_trimesh(f"{group}/mesh", mesh),
+                    "skeleton": _lines(server, f"{group}/skeleton", joints[frame][np.array(bones)], bone_colors, 4.0),
+                    "video": server.scene.add_image(
+                        f"{group}/video",
+                        _input_pane(pictures[frame]),
+                        plane.width,
+                        plane.height,
+                        format="jpeg",
+                        wxyz=tuple(plane.wxyz),
+                        position=tuple(plane.position),
+                    ),
+                    "camera": _lines(server, f"{group}/camera", _frustum(plane), np.array(_CAMERA_COLOR), 1.5),
+                }
+            )
+
+    @property
+    def shown(self) -> list[int]:
+        """Frames whose group is visible: one, as soon as there was a step."""
+        return [frame for frame, group in enumerate(self._groups) if group.visible]
 
     def plane(self) -> VideoPlane:
-        return video_plane(self.run, self._frame)
+        return self._planes[self._frame]
 
     def set_visible(self, part: str, visible: bool) -> None:
-        self._visible[part] = visible
-        if part == "mesh":
-            if self._frame >= 0:
-                self._meshes[self._frame].visible = visible
-        elif part in self._handles:
-            self._handles[part].visible = visible
+        with self._server.atomic():
+            for parts in self._parts:
+                parts[part].visible = visible
 
     def show(self, seconds: float) -> None:
         """The frame nearest to a time after the first."""
@@ -255,30 +265,20 @@ class _RunScene:
         if frame == self._frame:
             return
         if self._frame >= 0:
-            self._meshes[self._frame].visible = False
+            self._groups[self._frame].visible = False
+        self._groups[frame].visible = True
         self._frame = frame
-        self._meshes[frame].visible = self._visible["mesh"]
-        plane = self.plane()
-        self._handles["video"] = self._scene.add_image(
-            f"{self._root}/video",
-            self._pictures[frame],
-            plane.width,
-            plane.height,
-            format="jpeg",
-            wxyz=tuple(plane.wxyz),
-            position=tuple(plane.position),
-            visible=self._visible["video"],
-        )
-        rays = np.stack([np.stack((plane.camera, corner)) for corner in plane.corners])
-        edges = np.stack([np.stack((a, b)) for a, b in zip(plane.corners, np.roll(plane.corners, -1, 0), strict=True)])
-        self._lines("camera", np.concatenate((rays, edges)), np.array((120, 120, 128), np.uint8), 1.5)
-        self._lines("skeleton", self._joints[frame][self._bones], self._bone_colors, 4.0)
 
-    def _lines(self, part: str, points: NDArray[np.floating], colors: NDArray[np.uint8], width: float) -> None:
-        each = np.broadcast_to(colors, points.shape) if colors.ndim == 1 else colors
-        self._handles[part] = self._scene.add_line_segments(
-            f"{self._root}/{part}", points.astype(np.float32), each, line_width=width, visible=self._visible[part]
-        )
+
+def _lines(server: Any, name: str, points: NDArray[np.floating], colors: NDArray[np.integer], width: float) -> Any:
+    each = np.broadcast_to(colors, points.shape).astype(np.uint8)
+    return server.scene.add_line_segments(name, points.astype(np.float32), each, line_width=width)
+
+
+def _frustum(plane: VideoPlane) -> Float[ndarray, "edges 2 3"]:
+    rays = [np.stack((plane.camera, corner)) for corner in plane.corners]
+    edges = [np.stack(pair) for pair in zip(plane.corners, np.roll(plane.corners, -1, 0), strict=True)]
+    return np.stack((*rays, *edges))
 
 
 def serve(folders: Sequence[Path], port: int, ready: Callable[[str], None]) -> None:
@@ -318,7 +318,7 @@ def _check_port(host: str, port: int) -> None:
             raise Animal4dError(f"port {port} cannot be used ({error.strerror}); give another with --port") from error
 
 
-def _offsets(runs: Sequence[FinishedRun]) -> list[NDArray[np.float64]]:
+def _offsets(runs: Sequence[ShownRun]) -> list[NDArray[np.float64]]:
     """Side by side along the world's y, so far apart that animals and video planes keep clear of each other."""
     offsets: list[NDArray[np.float64]] = []
     left = 0.0
@@ -332,31 +332,19 @@ def _offsets(runs: Sequence[FinishedRun]) -> list[NDArray[np.float64]]:
     return offsets
 
 
-def _vertex_colors(run: FinishedRun) -> UInt8[ndarray, "vertices 4"]:
+def _vertex_colors(run: ShownRun) -> UInt8[ndarray, "vertices 4"]:
     colors = run.reconstruction.vertex_colors
     known = np.full((run.model.n_vertices, 3), _NEUTRAL) if colors is None else colors.clamp(0, 1).numpy()
     return np.concatenate((known * 255 + 0.5, np.full((len(known), 1), 255.0)), axis=1).astype(np.uint8)
 
 
-def _bone_colors(run: FinishedRun, bones: Sequence[tuple[int, int]]) -> UInt8[ndarray, "bones 2 3"]:
+def _bone_colors(run: ShownRun, bones: Sequence[tuple[int, int]]) -> UInt8[ndarray, "bones 2 3"]:
     names = run.model.joint_names
     sides = [next((side for side in ("left", "right") if side in names[joint]), "") for _, joint in bones]
     return np.array([[_BONE_COLORS[side]] * 2 for side in sides], np.uint8)
 
 
-def _input_pane(strip: bytes, side: int) -> UInt8[ndarray, "side side 3"]:
+def _input_pane(strip: UInt8[ndarray, "side total 3"]) -> UInt8[ndarray, "side side 3"]:
+    side = strip.shape[0]
     left = PANES.index("input") * side
-    with Image.open(io.BytesIO(strip)) as image:
-        return np.asarray(image.convert("RGB"))[:, left : left + side]
-
-
-def _axis(wxyz: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    w, x, y, z = wxyz
-    columns = np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-    return columns[:, axis]
+    return strip[:, left : left + side]

@@ -13,6 +13,7 @@ from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from animal4d.body.model import BodyModel
+from animal4d.export.scale import length_of
 from animal4d.fit.reconstruction import Reconstruction
 from animal4d.geometry.mesh import vertex_normals
 from animal4d.geometry.rasterize import rasterize, visible_faces
@@ -60,7 +61,7 @@ def motion_of(reconstruction: Reconstruction, model: BodyModel) -> Motion:
     shaped = reconstruction.shaped(model)
     rest = shaped.with_pose(torch.eye(3).expand(model.n_joints, 3, 3))
     names = list(model.joint_names)
-    length = _body_length(rest.vertices, rest.joints, model)
+    length = length_of(shaped)
     owners = model.skinning_weights.argmax(1)
     paws = {leg: (owners == names.index(f"{leg}_paw")).nonzero().flatten() for leg in LEGS if f"{leg}_paw" in names}
     paws = {leg: vertices for leg, vertices in paws.items() if len(vertices)}
@@ -77,13 +78,6 @@ def motion_of(reconstruction: Reconstruction, model: BodyModel) -> Motion:
         _speed(reconstruction, length),
         _angles(reconstruction, names),
     )
-
-
-def _body_length(vertices: Float[Tensor, "vertices 3"], joints: Float[Tensor, "joints 3"], model: BodyModel) -> float:
-    """Nose to tail base of the individual at rest."""
-    nose = vertices[model.keypoint_vertices[0]]
-    tail = joints[model.joint_names.index("tail_1")] if "tail_1" in model.joint_names else joints[0]
-    return max(float((nose - tail).norm()), 1e-6)
 
 
 def _speed(reconstruction: Reconstruction, length: float) -> Float[Tensor, "frames"] | None:

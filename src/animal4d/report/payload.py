@@ -6,7 +6,7 @@ from typing import Any
 
 from animal4d.export.cameras import read_cameras
 from animal4d.report.pictures import as_base64, read_strips
-from animal4d.report.run import FinishedRun
+from animal4d.report.run import ShownRun
 
 LARGEST_PAGE = 11_500_000
 """Bytes that a page should not exceed: it is sent around by mail."""
@@ -15,14 +15,14 @@ _OTHER_PARTS = 500_000
 _LEAST_FOR_PICTURES = 400_000
 
 
-def picture_budget(*runs: FinishedRun) -> int:
+def picture_budget(*runs: ShownRun) -> int:
     """Bytes for the pictures of each run, before base64, beside assets that go whole."""
     assets = sum(len(run.asset) for run in runs)
     left = (LARGEST_PAGE - _OTHER_PARTS) * 3 // 4 - assets
     return max(left // len(runs), _LEAST_FOR_PICTURES)
 
 
-def payload(run: FinishedRun, budget: int) -> dict[str, Any]:
+def payload(run: ShownRun, budget: int) -> dict[str, Any]:
     """Ready for JSON. Raises Animal4dError where a file of the run is damaged."""
     strips = read_strips(run.folder.overlay, len(run.reconstruction), budget)
     return {
@@ -36,7 +36,7 @@ def payload(run: FinishedRun, budget: int) -> dict[str, Any]:
     }
 
 
-def _cameras(run: FinishedRun) -> list[dict[str, Any]] | None:
+def _cameras(run: ShownRun) -> list[dict[str, Any]] | None:
     """Of the panes: intrinsics (fx, fy, cx, cy) as shares of the pane's side, and world to camera, in the world of the
     asset. None where cameras.json is missing."""
     if not run.folder.cameras.is_file():

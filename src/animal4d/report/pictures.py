@@ -16,11 +16,10 @@ from numpy import ndarray
 from PIL import Image
 
 from animal4d.errors import Animal4dError
+from animal4d.export.video import CAPTION, GAP, MARGIN
 
 PANES = ("input", "mesh", "textured", "turntable")
 """Of a strip, from left to right: as overlay.mp4 has them."""
-_MARGIN, _GAP, _CAPTION = 12, 8, 24
-"""Of overlay.mp4, in pixels."""
 _QUALITIES = (80, 65, 50)
 _LEAST_SIDE = 160
 
@@ -41,12 +40,7 @@ def read_strips(overlay: Path, n_frames: int, budget: int) -> Strips:
 
     Raises Animal4dError where the video is damaged, or not of this clip.
     """
-    strips = [_panes(frame, overlay) for frame in _decode(overlay)]
-    if len(strips) != n_frames:
-        raise Animal4dError(
-            f"{overlay} shows {len(strips)} frames, the reconstruction has {n_frames}; write the results anew with "
-            "`reconstruct --resume`"
-        )
+    strips = read_panes(overlay, n_frames)
     side = strips[0].shape[0]
     for used_side in (side, max(side * 3 // 4, _LEAST_SIDE)):
         for quality in _QUALITIES:
@@ -66,6 +60,20 @@ def read_strips(overlay: Path, n_frames: int, budget: int) -> Strips:
         step += 1
     images = [_encode(strip, side, quality) for strip in strips[::step]]
     return Strips(side, images, [min(round(frame / step), len(images) - 1) for frame in range(n_frames)])
+
+
+def read_panes(overlay: Path, n_frames: int) -> list[UInt8[ndarray, "side total 3"]]:
+    """The panes of every frame side by side, without margins and captions.
+
+    Raises Animal4dError where the video is damaged, or not of this clip.
+    """
+    strips = [_panes(frame, overlay) for frame in _decode(overlay)]
+    if len(strips) != n_frames:
+        raise Animal4dError(
+            f"{overlay} shows {len(strips)} frames, the reconstruction has {n_frames}; write the results anew with "
+            "`reconstruct --resume`"
+        )
+    return strips
 
 
 def as_base64(data: bytes) -> str:
@@ -92,13 +100,12 @@ def _decode(overlay: Path) -> Iterator[UInt8[ndarray, "height width 3"]]:
 
 
 def _panes(frame: UInt8[ndarray, "height width 3"], overlay: Path) -> UInt8[ndarray, "side total 3"]:
-    """The panes without margins and captions."""
     height, width = frame.shape[:2]
-    side = (width - 2 * _MARGIN - (len(PANES) - 1) * _GAP) // len(PANES)
-    top = _GAP + _CAPTION
+    side = (width - 2 * MARGIN - (len(PANES) - 1) * GAP) // len(PANES)
+    top = GAP + CAPTION
     if side < 16 or top + side > height:
         raise Animal4dError(f"{overlay} is not the overlay of a run; write it anew with `reconstruct --resume`")
-    lefts = [_MARGIN + index * (side + _GAP) for index in range(len(PANES))]
+    lefts = [MARGIN + index * (side + GAP) for index in range(len(PANES))]
     return np.concatenate([frame[top : top + side, left : left + side] for left in lefts], axis=1)
 
 

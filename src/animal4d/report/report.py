@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from animal4d import __version__
+from animal4d.export.texture import SEEN_NAME, TEXTURE_NAME
 from animal4d.files.atomic import write_text
 from animal4d.report.doubts import assumptions, doubts
 from animal4d.report.html import (
@@ -27,7 +28,7 @@ from animal4d.report.motion import HINGES, LEGS, Motion, motion_of
 from animal4d.report.payload import payload, picture_budget
 from animal4d.report.pictures import as_base64, small_picture
 from animal4d.report.plots import Axes, Line, line_plot
-from animal4d.report.run import FinishedRun, read_run
+from animal4d.report.run import ShownRun, read_run
 from animal4d.report.tables import NOTHING, duration, metrics_of, written
 from animal4d.run_folder import RunFolder
 
@@ -38,7 +39,6 @@ _LEG_STYLE: dict[str, str] = dict(zip(LEGS, ("c1", "c2", "c3", "c4"), strict=Tru
 _FIGURES = ("iou", "psnrm", "vertex_error", "pa_mpjpe", "pck_0.2", "jitter")
 _MOST_FIGURES = 4
 _FRAME_FOLDERS = ("frames", "images")
-_TEXTURE, _TEXTURE_SEEN = "texture.png", "texture_seen.png"
 
 
 def write_report(folder: RunFolder) -> Path:
@@ -59,7 +59,7 @@ def write_report(folder: RunFolder) -> Path:
     return path
 
 
-def _body(run: FinishedRun, motion: Motion) -> str:
+def _body(run: ShownRun, motion: Motion) -> str:
     parts = [
         f'<header class="top"><div><h1>{escape(run.name)}</h1><p class="subtitle">{escape(_subtitle(run))}</p></div>'
         f"{theme_button()}</header><main>",
@@ -83,7 +83,7 @@ def _body(run: FinishedRun, motion: Motion) -> str:
     return "\n".join(parts)
 
 
-def _subtitle(run: FinishedRun) -> str:
+def _subtitle(run: ShownRun) -> str:
     rate = run.reconstruction.fps
     size = run.setting("clip", "original_size") or ("?", "?")
     frames = len(run.reconstruction)
@@ -94,7 +94,7 @@ def _subtitle(run: FinishedRun) -> str:
     return f"{name} · {frames} frames, {seconds:.1f} s at {rate:g} per second · {pixels}"
 
 
-def _doubts(run: FinishedRun, motion: Motion) -> str:
+def _doubts(run: ShownRun, motion: Motion) -> str:
     found, assumed = doubts(run, motion), assumptions(run)
     below = f'<div class="assumed">{details("What was taken for granted", bullets(assumed))}</div>' if assumed else ""
     if not found:
@@ -105,7 +105,7 @@ def _doubts(run: FinishedRun, motion: Motion) -> str:
     return f'<aside class="doubts" aria-label="Warnings"><h2>Before you trust it</h2>{bullets(found)}{below}</aside>'
 
 
-def _figures(run: FinishedRun) -> list[str]:
+def _figures(run: ShownRun) -> list[str]:
     part = "test" if run.metrics.get("splits", {}).get("test") else "mean"
     words = {metric.key: metric for metric in metrics_of(run.metrics)}
     cells = []
@@ -122,7 +122,7 @@ def _figures(run: FinishedRun) -> list[str]:
     return cells
 
 
-def _turntable(run: FinishedRun) -> str:
+def _turntable(run: ShownRun) -> str:
     last = len(run.reconstruction) - 1
     stills = min(_TURNTABLE_STILLS, last + 1)
     chosen = sorted({round(index * last / max(stills - 1, 1)) for index in range(stills)})
@@ -134,7 +134,7 @@ def _turntable(run: FinishedRun) -> str:
     return f'<div class="strip">{"".join(buttons)}</div>'
 
 
-def _frame_plots(run: FinishedRun, motion: Motion) -> list[str]:
+def _frame_plots(run: ShownRun, motion: Motion) -> list[str]:
     x = [time - run.times[0] for time in run.times]
     if len(x) < 2:
         return ["<p>A single frame has no curves.</p>"]
@@ -176,7 +176,7 @@ def _frame_plots(run: FinishedRun, motion: Motion) -> list[str]:
     return plots
 
 
-def _metrics(run: FinishedRun) -> str:
+def _metrics(run: ShownRun) -> str:
     columns = [name for name in ("test", "validation", "train") if run.metrics.get("splits", {}).get(name)]
     rows, absent = [], []
     for metric in metrics_of(run.metrics):
@@ -193,10 +193,10 @@ def _metrics(run: FinishedRun) -> str:
     return content + (details(f"Not measured ({len(absent)})", bullets(absent)) if absent else "")
 
 
-def _texture(run: FinishedRun) -> str:
+def _texture(run: ShownRun) -> str:
     pictures = (
-        (_TEXTURE, "Baked from the frames", False),
-        (_TEXTURE_SEEN, "White: seen in at least one frame; black: guessed from the other side and from around", True),
+        (TEXTURE_NAME, "Baked from the frames", False),
+        (SEEN_NAME, "White: seen in at least one frame; black: guessed from the other side and from around", True),
     )
     figures = []
     for name, words, nearest in pictures:
@@ -210,7 +210,7 @@ def _texture(run: FinishedRun) -> str:
     return f'<div class="textures">{"".join(figures)}</div>' if figures else ""
 
 
-def _fit(run: FinishedRun) -> str:
+def _fit(run: ShownRun) -> str:
     plots = "".join(_loss_plots(run.log))
     decisions = [str(decision) for decision in run.record.get("decisions") or ()]
     cues = [
@@ -277,7 +277,7 @@ def _thinned(values: Sequence[float | None], share: float = 0.02) -> list[float 
     return smooth
 
 
-def _settings(run: FinishedRun) -> str:
+def _settings(run: ShownRun) -> str:
     blocks = [
         details(title, f"<pre>{escape(yaml.safe_dump(run.record.get(key) or {}, sort_keys=False))}</pre>")
         for title, key in (("Configuration", "config"), ("Request", "request"), ("Versions", "versions"))
@@ -285,5 +285,5 @@ def _settings(run: FinishedRun) -> str:
     return "".join(blocks)
 
 
-def _files(run: FinishedRun) -> str:
+def _files(run: ShownRun) -> str:
     return f"beside it in {run.folder.path.resolve()}: asset.glb, cameras.json, poses.npz, metrics.json, overlay.mp4"

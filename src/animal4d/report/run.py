@@ -1,4 +1,4 @@
-"""`FinishedRun`: all that a finished run's folder says of it, read once and checked."""
+"""`ShownRun`: all that a finished run's folder says of it, read once and checked."""
 
 from __future__ import annotations
 
@@ -7,32 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from animal4d.body.model import BodyModel
 from animal4d.errors import Animal4dError
-from animal4d.fit.reconstruct import load_template
-from animal4d.fit.reconstruction import Reconstruction
+from animal4d.export.gltf import read_glb
+from animal4d.finished_run import FinishedRun, open_finished_run
 from animal4d.run_folder import RunFolder
 
 PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
-class FinishedRun:
-    """A run whose results are there."""
+class ShownRun(FinishedRun):
+    """A run with all that a page shows of it."""
 
-    folder: RunFolder
-    record: dict[str, Any]
-    """config.yaml."""
     metrics: dict[str, Any]
     log: list[dict[str, Any]]
     """One entry per logged step."""
-    reconstruction: Reconstruction
-    model: BodyModel
     asset: bytes
-
-    @property
-    def name(self) -> str:
-        return self.folder.path.resolve().name
 
     @property
     def times(self) -> list[float]:
@@ -66,34 +56,21 @@ class FinishedRun:
         return found
 
 
-def read_run(folder: RunFolder) -> FinishedRun:
+def read_run(folder: RunFolder) -> ShownRun:
     """Raises Animal4dError, with what to do, where the run is not finished, damaged, or of another version's format."""
-    path = folder.path
-    if not path.is_dir():
-        raise Animal4dError(f"{path}: no such run; give the folder that `reconstruct --out` wrote")
-    record = folder.read_record()
-    if not folder.metrics.is_file():
-        raise Animal4dError(
-            f"{path} holds a run that is not finished (no {folder.metrics.name}); finish it with `reconstruct --resume`"
-        )
-    for needed in (folder.asset, folder.reconstruction, folder.overlay):
+    run = open_finished_run(folder.path)
+    for needed in (folder.asset, folder.overlay):
         if not needed.is_file():
             raise Animal4dError(
-                f"{path} has no {needed.name}; write the results anew with `reconstruct --resume`, or start again with "
-                "--overwrite"
+                f"{folder.path} has no {needed.name}; write the results anew with `reconstruct --resume`, or start "
+                "again with --overwrite"
             )
-    metrics = _read_metrics(folder)
-    reconstruction = Reconstruction.load(folder.reconstruction).to("cpu")
-    model = load_template(str(record["config"].get("template", "builtin"))).to("cpu")
-    if reconstruction.vertex_offsets.shape[0] != model.n_vertices:
-        raise Animal4dError(
-            f"{folder.reconstruction} has {reconstruction.vertex_offsets.shape[0]} vertices, the template {model.name} "
-            f"{model.n_vertices}: the run is of another version or template; start again with `reconstruct --overwrite`"
-        )
     asset = folder.asset.read_bytes()
-    if asset[:4] != b"glTF" or int.from_bytes(asset[8:12], "little") != len(asset):
-        raise Animal4dError(f"{folder.asset} is damaged; write it anew with `reconstruct --resume`")
-    return FinishedRun(folder, record, metrics, _read_log(folder.log), reconstruction, model, asset)
+    try:
+        read_glb(asset)
+    except ValueError as error:
+        raise Animal4dError(f"{folder.asset} is damaged; write it anew with `reconstruct --resume`") from error
+    return ShownRun(**vars(run), metrics=_read_metrics(folder), log=_read_log(folder.log), asset=asset)
 
 
 def _read_metrics(folder: RunFolder) -> dict[str, Any]:

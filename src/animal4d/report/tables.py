@@ -35,6 +35,7 @@ METRICS = (
     MetricWords("vertex_error", "distance of the vertices, of the body length", "vertex error", "percent", False),
     MetricWords("pa_mpjpe", "distance of the joints, of the body length", "PA-MPJPE", "percent", False),
     MetricWords("chamfer", "distance of the surfaces, of the diagonal", "Chamfer", "percent", False),
+    MetricWords("acceleration_error", "trembling beside the true motion", "acceleration error", "number", False),
     MetricWords("right_way_round", "head and tail the right way round", "right way", "percent", True),
     MetricWords("pck_0.2", "keypoints within 0.2", "PCK@0.2", "percent", True),
     MetricWords("pck_0.1", "keypoints within 0.1", "PCK@0.1", "percent", True),
