@@ -12,8 +12,6 @@ from animal4d.export.axes import asset_from_world
 from animal4d.export.cameras import read_cameras
 from animal4d.export.meshes import write_obj_sequence, write_ply_sequence
 from animal4d.geometry.mesh import vertex_normals
-from animal4d.texture.atlas import Atlas
-from animal4d.texture.bake import BakedTexture
 from export.toy import toy_reconstruction
 
 
@@ -44,18 +42,13 @@ def test_every_frame_comes_back(reconstruction, model, tmp_path, write, suffix):
     torch.testing.assert_close(track.times, reconstruction.times)
 
 
-def test_obj_wears_its_texture(reconstruction, model, tmp_path):
-    corners = torch.arange(model.faces.numel())
-    uv = torch.stack((corners / len(corners), torch.linspace(0.1, 0.7, len(corners))), dim=-1)
-    atlas = Atlas(uv, model.faces.flatten(), corners.reshape(-1, 3))
-    image = torch.randint(0, 255, (16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    texture = BakedTexture(image, torch.ones(16, 16, dtype=torch.bool), atlas)
+def test_obj_wears_its_texture(reconstruction, model, texture, tmp_path):
     write_obj_sequence(reconstruction, model, tmp_path / "meshes", texture)
     mesh = loaded(tmp_path / "meshes" / "frame_0002.obj")
-    np.testing.assert_array_equal(np.asarray(mesh.visual.material.image.convert("RGB")), image)
+    np.testing.assert_array_equal(np.asarray(mesh.visual.material.image.convert("RGB")), texture.image)
     truth = wanted(reconstruction, model)[2][model.faces.numpy()]
     np.testing.assert_allclose(mesh.vertices[mesh.faces], truth, atol=1e-6)
-    flipped = uv[atlas.faces].numpy() * [1, -1] + [0, 1]
+    flipped = texture.atlas.uv[texture.atlas.faces].numpy() * [1, -1] + [0, 1]
     np.testing.assert_allclose(mesh.visual.uv[mesh.faces], flipped, atol=1e-6)
 
 

@@ -17,24 +17,12 @@ from animal4d.export.axes import asset_from_world
 from animal4d.export.cameras import asset_cameras
 from animal4d.export.scale import in_metres, scaled
 from animal4d.export.usd import time_codes, write_usd
-from animal4d.texture.atlas import Atlas
-from animal4d.texture.bake import BakedTexture
 from export.toy import toy_animal, toy_reconstruction
 
 pytest.importorskip("pxr", reason="needs usd-core")
 
 BODY_LENGTHS = 1e-5
 """Weights and points have single precision; the demand is 1e-4."""
-
-
-@pytest.fixture(scope="module")
-def texture(model) -> BakedTexture:
-    """Every corner of every face apart, in its own place."""
-    corners = torch.arange(model.faces.numel())
-    uv = torch.stack((corners / len(corners), torch.linspace(0, 1, len(corners))), dim=-1)
-    image = torch.randint(0, 255, (16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    atlas = Atlas(uv, model.faces.flatten(), corners.reshape(-1, 3))
-    return BakedTexture(image, torch.ones(16, 16, dtype=torch.bool), atlas)
 
 
 def opened(path: Path) -> Any:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation, Slerp
 
-from animal4d.geometry.quaternions import angle_of, matrix_from_quaternion, slerp
+from animal4d.geometry.quaternions import angle_of, matrix_from_quaternion, slerp, without_jumps
 from animal4d.geometry.rotations import quaternion_from_matrix
 
 seeds = st.integers(0, 2**31 - 1)
@@ -46,3 +46,12 @@ def test_angle(seed, angle):
 def test_matrices_and_back(seed):
     matrix = torch.tensor(Rotation.random(5, random_state=seed).as_matrix())
     torch.testing.assert_close(matrix_from_quaternion(quaternion_from_matrix(matrix)), matrix)
+
+
+@settings(deadline=None)
+@given(seeds)
+def test_without_jumps_are_the_same_rotations_and_neighbours(seed):
+    random = torch.randn(20, 3, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    smooth = without_jumps(random)
+    torch.testing.assert_close(matrix_from_quaternion(smooth), matrix_from_quaternion(random))
+    assert bool(((smooth[1:] * smooth[:-1]).sum(-1) >= 0).all())

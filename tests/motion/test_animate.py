@@ -120,55 +120,43 @@ def test_both_layouts_of_files_are_the_run_itself(dog: Path, greyhound: Path, tm
         torch.testing.assert_close(other.motion.root, first.motion.root, atol=1e-4, rtol=0)
 
 
-def nan_poses(folder: Path, poses: dict[str, np.ndarray]) -> Path:
-    poses["joint_rotations"] = poses["joint_rotations"].copy()
-    poses["joint_rotations"][3, 2] = np.nan
-    np.savez(folder / "file.npz", **poses)
-    return folder / "file.npz"
+Arrays = dict[str, np.ndarray]
 
 
-def other_joints(folder: Path, poses: dict[str, np.ndarray]) -> Path:
-    poses["joint_rotations"] = poses["joint_rotations"][:, :24]
-    del poses["joint_names"]
-    np.savez(folder / "file.npz", **poses)
-    return folder / "file.npz"
+def nan_poses(poses: Arrays) -> Arrays:
+    rotations = poses["joint_rotations"].copy()
+    rotations[3, 2] = np.nan
+    return {**poses, "joint_rotations": rotations}
 
 
-def other_names(folder: Path, poses: dict[str, np.ndarray]) -> Path:
-    poses["joint_names"] = poses["joint_names"][::-1]
-    np.savez(folder / "file.npz", **poses)
-    return folder / "file.npz"
+def other_joints(poses: Arrays) -> Arrays:
+    fewer = {**poses, "joint_rotations": poses["joint_rotations"][:, :24]}
+    del fewer["joint_names"]
+    return fewer
 
 
-def no_rotations(folder: Path, poses: dict[str, np.ndarray]) -> Path:
-    poses["joint_rotations"] = 1.3 * poses["joint_rotations"]
-    np.savez(folder / "file.npz", **poses)
-    return folder / "file.npz"
+def other_names(poses: Arrays) -> Arrays:
+    return {**poses, "joint_names": poses["joint_names"][::-1]}
 
 
-def of_another_template(folder: Path, poses: dict[str, np.ndarray]) -> Path:
-    poses["template"] = np.array("horse.pkl")
-    np.savez(folder / "file.npz", **poses)
-    return folder / "file.npz"
+def no_rotations(poses: Arrays) -> Arrays:
+    return {**poses, "joint_rotations": 1.3 * poses["joint_rotations"]}
 
 
-def human_poses(folder: Path, poses: dict[str, np.ndarray]) -> Path:
-    np.savez(folder / "file.npz", poses=np.zeros((9, 156)), trans=np.zeros((9, 3)), mocap_framerate=30.0)
-    return folder / "file.npz"
+def of_another_template(poses: Arrays) -> Arrays:
+    return {**poses, "template": np.array("horse.pkl")}
 
 
-def no_rate(folder: Path, poses: dict[str, np.ndarray]) -> Path:
-    np.savez(folder / "file.npz", poses=np.zeros((9, 105)), trans=np.zeros((9, 3)))
-    return folder / "file.npz"
+def human_poses(_: Arrays) -> Arrays:
+    return {"poses": np.zeros((9, 156)), "trans": np.zeros((9, 3)), "mocap_framerate": np.array(30.0)}
 
 
-def no_file(folder: Path, poses: dict[str, np.ndarray]) -> Path:
-    (folder / "file.npz").write_bytes(b"a dog")
-    return folder / "file.npz"
+def no_rate(_: Arrays) -> Arrays:
+    return {"poses": np.zeros((9, 105)), "trans": np.zeros((9, 3))}
 
 
 @pytest.mark.parametrize(
-    ("make", "named"),
+    ("broken", "named"),
     [
         (nan_poses, "NaN"),
         (other_joints, "joint_rotations must be anyx35x3x3"),
@@ -177,11 +165,16 @@ def no_file(folder: Path, poses: dict[str, np.ndarray]) -> Path:
         (of_another_template, "horse.pkl"),
         (human_poses, "anyx105"),
         (no_rate, "lacks mocap_frame"),
-        (no_file, "cannot be read"),
+        (None, "cannot be read"),
     ],
 )
-def test_a_broken_file_of_poses_is_named(make, named: str, dog: Path, tmp_path: Path) -> None:
-    path = make(tmp_path, dict(np.load(dog / "poses.npz")))
+def test_a_broken_file_of_poses_is_named(broken, named: str, dog: Path, tmp_path: Path) -> None:
+    path = tmp_path / "file.npz"
+    if broken is None:
+        path.write_bytes(b"a dog")
+    else:
+        with path.open("wb") as file:
+            np.savez(file, **broken(dict(np.load(dog / "poses.npz"))))
     line = error_line(animal4d("animate", dog, "--motion", path, "--out", tmp_path / "out"))
     assert "file.npz" in line and named in line
     assert not (tmp_path / "out").exists()

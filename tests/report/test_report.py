@@ -135,6 +135,7 @@ def test_paws_below_the_ground_are_named(finished_run: RunFolder):
 def test_assumptions_say_what_was_not_given(finished_run: RunFolder):
     said = " ".join(assumptions(read_run(finished_run)))
     assert "focal length is assumed" in said and "No camera track" in said and "No truth" in said
+    assert "0.75 m long" in said
 
 
 def test_motion_is_that_of_the_body():

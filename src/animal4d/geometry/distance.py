@@ -60,8 +60,8 @@ def signed_distance(masks: Shaped[Tensor, "frames height width"]) -> Float[Tenso
 def _between_centers(animal: Bool[np.ndarray, "height width"]) -> Float[np.ndarray, "height width"]:
     """Signed distance to an outline halfway between the centres of pixels on its two sides; minus infinity where there
     is no outside."""
-    outside = distance_transform_edt(~animal)
-    inside = distance_transform_edt(animal) if not animal.all() else np.full(animal.shape, np.inf)
+    outside = np.asarray(distance_transform_edt(~animal))
+    inside = np.asarray(distance_transform_edt(animal)) if not animal.all() else np.full(animal.shape, np.inf)
     return np.where(animal, 0.5 - inside, outside - 0.5).astype(np.float32)
 
 

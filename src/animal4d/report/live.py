@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from animal4d.errors import Animal4dError
+from animal4d.export.colors import linear_from_srgb
+from animal4d.geometry.mesh import vertex_normals
 from animal4d.geometry.rotations import quaternion_from_matrix
 from animal4d.report.pictures import PANES, read_panes
 from animal4d.report.run import ShownRun, read_run
@@ -34,7 +36,8 @@ _CAMERA_COLOR = (120, 120, 128)
 _BONE_COLORS = {"left": (24, 140, 216), "right": (236, 108, 46), "": (130, 124, 150)}
 _SPEEDS = (0.25, 0.5, 1.0, 2.0)
 _TICK_SECONDS = 1 / 60
-_NEUTRAL = 0.7
+_NEUTRAL = 0.45
+"""Linear grey of an animal without vertex colours."""
 _GAP = 0.1
 """Between neighbouring runs, in widths of the former."""
 
@@ -209,6 +212,7 @@ class _RunScene:
         self._frame = -1
         posed = run.reconstruction.posed(run.model)
         vertices, joints = posed.vertices.numpy(), posed.joints.numpy()
+        normals = vertex_normals(posed.vertices, run.model.faces).numpy()
         low, high = vertices.min((0, 1)), vertices.max((0, 1))
         self.middle = (low + high) / 2 + offset
         self.reach = float(np.linalg.norm(high - low) / 2)
@@ -227,7 +231,9 @@ class _RunScene:
         for frame, plane in enumerate(self._planes):
             group = f"{root}/frame_{frame}"
             self._groups.append(server.scene.add_frame(group, show_axes=False, visible=False))
-            mesh = trimesh.Trimesh(vertices[frame], faces, vertex_colors=colors, process=False)
+            mesh = trimesh.Trimesh(
+                vertices[frame], faces, vertex_normals=normals[frame], vertex_colors=colors, process=False
+            )
             self._parts.append(
                 {
                     "mesh": server.scene.add_mesh_trimesh(f"{group}/mesh", mesh),
@@ -333,8 +339,12 @@ def _offsets(runs: Sequence[ShownRun]) -> list[NDArray[np.float64]]:
 
 
 def _vertex_colors(run: ShownRun) -> UInt8[ndarray, "vertices 4"]:
+    """Linear, as the glTF that viser hands to the browser has them."""
     colors = run.reconstruction.vertex_colors
-    known = np.full((run.model.n_vertices, 3), _NEUTRAL) if colors is None else colors.clamp(0, 1).numpy()
+    if colors is None:
+        known = np.full((run.model.n_vertices, 3), _NEUTRAL)
+    else:
+        known = linear_from_srgb(colors.clamp(0, 1)).numpy()
     return np.concatenate((known * 255 + 0.5, np.full((len(known), 1), 255.0)), axis=1).astype(np.uint8)
 
 
