@@ -203,6 +203,8 @@ class Config:
     """Side of the square working images in pixels."""
     eyes: bool = True
     """Whether the built-in network finds masks where none are given, and makes the cues that no files bring."""
+    texture_size: int = 1024
+    """Side of the asset's square texture in pixels."""
     without: tuple[Cue, ...] = ()
     """Cues that are left out. Without silhouettes the masks still start the fit."""
     fit: FitConfig = field(default_factory=FitConfig)
@@ -212,6 +214,8 @@ class Config:
             raise Animal4dError(f"the seed must be a whole number from 0 to 2**63 - 1, got {self.seed}")
         if not 16 <= self.working_size <= 2048:
             raise Animal4dError(f"working_size must be 16 to 2048 pixels, got {self.working_size}")
+        if not 32 <= self.texture_size <= 8192:
+            raise Animal4dError(f"texture_size must be 32 to 8192 pixels, got {self.texture_size}")
         if not isinstance(self.eyes, bool):
             raise Animal4dError(f"eyes must be true or false, got {self.eyes!r}")
 

@@ -170,7 +170,7 @@ def _run(request: RunRequest, config: Config, folder: RunFolder, monitor: Monito
         colors = vertex_colors(reconstruction, model, clip, colored)
         reconstruction = replace(reconstruction, vertex_colors=colors)
         reconstruction = with_shell_texture(reconstruction, model, clip, colored, config.seed)
-        texture = baked_texture(reconstruction, model, clip, colored)
+        texture = baked_texture(reconstruction, model, clip, colored, config.texture_size)
         asset = _write_results(reconstruction, model, clip, texture, folder, request.body_length)
         if not asset.exact:
             warnings += (f"asset.glb is off by up to {asset.max_error:.2%} of the body: {'; '.join(asset.notes)}",)

@@ -14,6 +14,7 @@ FRAMES = 10
 QUICK = {
     "working_size": 96,
     "eyes": False,
+    "texture_size": 128,
     "fit": {
         "steps": 12,
         "checkpoint_every": 5,
