@@ -20,6 +20,7 @@ from animal4d.cues.surface import SurfacePoints
 from animal4d.fit.parameters import AnimalState
 from animal4d.fit.split import Split
 from animal4d.geometry.cameras import Cameras, project
+from animal4d.geometry.distance import signed_distance
 from animal4d.geometry.mesh import difference_operator, sample_surface, uniform_laplacian, unique_edges
 from animal4d.geometry.rasterize import Fragments, rasterize, visible_faces, visible_vertices
 from animal4d.losses.outline import OutlineTarget, outline_distance
@@ -93,7 +94,9 @@ class Objective:
         cameras: Cameras,
         split: Split,
         config: FitConfig,
+        mask_distances: Float[Tensor, "frames height width"] | None = None,
     ) -> None:
+        """`mask_distances`: the `signed_distance` of the clip's masks, where it is known already."""
         device = model.device
         self.model, self.split, self.config = model, split, config
         taught = frames_that_teach(clip, split, config)
@@ -105,8 +108,9 @@ class Objective:
         self.binary = (clip.masks > 0.5).to(device)
         self.filmed = (filmed_masks > 0.5).to(device)
         self.inside = clip.inside_frame().to(device)
-        self.outlines = OutlineTarget.from_masks(clip.masks, clip.inside_frame()).to(device)
-        self.target = SilhouetteTarget.from_masks(clip.masks).to(device)
+        mask_distances = signed_distance(clip.masks) if mask_distances is None else mask_distances
+        self.outlines = OutlineTarget.from_masks(clip.masks, clip.inside_frame(), mask_distances).to(device)
+        self.target = SilhouetteTarget.from_masks(clip.masks, mask_distances).to(device)
         # Cues are kept in pixels of the original frames.
         self.track_points = clip.crop.from_original(cues.tracks.points).to(device)
         self.track_visible = cues.tracks.visible.to(device)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -35,6 +35,7 @@ from animal4d.fit.trainer import FitDiverged, StepReport, Trainer
 from animal4d.fit.uncertainty import joint_uncertainty
 from animal4d.fit.world import fit_cameras, put_on_ground, scale_camera_track
 from animal4d.geometry.cameras import Cameras
+from animal4d.geometry.distance import signed_distance
 from animal4d.geometry.pnp import PnpSettings
 from animal4d.providers import providers_for, with_eyes
 from animal4d.readers.load import wanted_eyes
@@ -134,6 +135,11 @@ class _Problem:
     config: Config
     device: torch.device
 
+    @cached_property
+    def mask_distances(self) -> Float[Tensor, "frames height width"]:
+        """Computed once for all fits of the clip."""
+        return signed_distance(self.clip.masks)
+
     def trainer(self, start: Start, steps: int) -> Trainer:
         """A fresh fit from a start."""
         cameras = Cameras(self.clip.intrinsics, fit_cameras(self.clip, start), self.clip.image_size)
@@ -152,7 +158,9 @@ class _Problem:
             own_pose,
             fit.frame_residuals,
         ).to(self.device)
-        objective = Objective(self.clip, self.filmed_masks, self.cues, self.model, cameras, self.split, fit)
+        objective = Objective(
+            self.clip, self.filmed_masks, self.cues, self.model, cameras, self.split, fit, self.mask_distances
+        )
         return Trainer(objective, parameters, fit, steps, self.config.seed)
 
 

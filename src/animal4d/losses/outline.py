@@ -36,11 +36,15 @@ class OutlineTarget:
 
     @classmethod
     def from_masks(
-        cls, masks: Shaped[Tensor, "frames height width"], filmed: Bool[Tensor, "frames height width"]
+        cls,
+        masks: Shaped[Tensor, "frames height width"],
+        filmed: Bool[Tensor, "frames height width"],
+        distances: Float[Tensor, "frames height width"] | None = None,
     ) -> OutlineTarget:
-        """From masks whose values above 0.5 (or True) are the animal. Within two pixels of the frame's border nothing
+        """From masks whose values above 0.5 (or True) are the animal, and their `signed_distance` where it is known.
+        Within two pixels of the frame's border nothing
         is known of the outline."""
-        distance = signed_distance(masks).nan_to_num(posinf=0.0, neginf=-1.0)
+        distance = (signed_distance(masks) if distances is None else distances).nan_to_num(posinf=0.0, neginf=-1.0)
         down, right = torch.gradient(distance, dim=(1, 2))
         direction = torch.stack((right, down), dim=-1)
         # A pixel is outermost when its centre is nearer to the outline than a pixel's step across it: its centre lies

@@ -32,15 +32,20 @@ class SilhouetteTarget:
     """Signed distance of every pixel to the mask's outline, negative inside; zero where the mask is empty."""
 
     @classmethod
-    def from_masks(cls, masks: Shaped[Tensor, "frames height width"]) -> SilhouetteTarget:
-        """From masks whose values above 0.5 (or True) are the animal."""
+    def from_masks(
+        cls,
+        masks: Shaped[Tensor, "frames height width"],
+        distances: Float[Tensor, "frames height width"] | None = None,
+    ) -> SilhouetteTarget:
+        """From masks whose values above 0.5 (or True) are the animal, and their `signed_distance` where it is known."""
         inside = masks > 0.5
         lengths = inside.flatten(1).sum(1)
         pixels = torch.zeros(len(masks), max(int(lengths.max()), 1), 2, device=masks.device)
         for frame, mask in enumerate(inside):
             row, column = mask.nonzero(as_tuple=True)
             pixels[frame, : len(row)] = torch.stack((column, row), dim=1) + 0.5
-        return cls(pixels, lengths, signed_distance(masks).nan_to_num(posinf=0.0, neginf=-1.0))
+        distances = signed_distance(masks) if distances is None else distances
+        return cls(pixels, lengths, distances.nan_to_num(posinf=0.0, neginf=-1.0))
 
     def __getitem__(self, frames: Tensor | slice | list[int]) -> SilhouetteTarget:
         return SilhouetteTarget(self.pixels[frames], self.lengths[frames], self.distances[frames])
