@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from animal4d.body.template import load_builtin_template
-from animal4d.fit.start import candidate_starts, load_start, rotation_to_ray
+from animal4d.fit.start import load_start, rotation_to_ray, search_views
 from animal4d.geometry.rasterize import rasterize
-from fit.scenes import clip_of_masks, rest_masks, turning_views
+from animal4d.geometry.rotations import matrix_from_axis_angle
+from fit.scenes import clip_of_masks, rest_clip, rest_masks, start_at, turning_views
 
 MODEL = load_builtin_template()
 FRAMES = 6
@@ -48,7 +49,7 @@ def truth() -> tuple[torch.Tensor, torch.Tensor]:
 def starts(truth):
     clip = clip_of_masks(rest_masks(MODEL, *truth))
     motion = torch.full((FRAMES,), 1.0)
-    return clip, candidate_starts(clip, MODEL, {"mean": torch.zeros(MODEL.n_betas)}, motion, count=4)
+    return clip, search_views(clip, MODEL, {"mean": torch.zeros(MODEL.n_betas)}, motion).starts(4)
 
 
 def test_the_best_start_overlaps_with_the_masks(starts):
@@ -97,7 +98,7 @@ def test_frames_without_a_mask_are_bridged(truth):
     masks = rest_masks(MODEL, *truth)
     masks[2] = 0
     clip = clip_of_masks(masks)
-    best, *_ = candidate_starts(clip, MODEL, {"mean": torch.zeros(MODEL.n_betas)}, torch.zeros(FRAMES), count=1)
+    best, *_ = search_views(clip, MODEL, {"mean": torch.zeros(MODEL.n_betas)}, torch.zeros(FRAMES)).starts(1)
     assert torch.isfinite(best.pixels).all()
     between = 0.5 * (best.pixels[1] + best.pixels[3])
     assert float((best.pixels[2] - between).norm()) < 4
@@ -106,7 +107,17 @@ def test_frames_without_a_mask_are_bridged(truth):
 def test_a_single_frame_has_a_start(truth):
     rotations, origins = truth
     clip = clip_of_masks(rest_masks(MODEL, rotations[:1], origins[:1]))
-    best, *_ = candidate_starts(clip, MODEL, {"mean": torch.zeros(MODEL.n_betas)}, torch.zeros(1), count=2)
+    best, *_ = search_views(clip, MODEL, {"mean": torch.zeros(MODEL.n_betas)}, torch.zeros(1)).starts(2)
     torch.testing.assert_close(best.log_depth.exp(), origins[:1, 2], rtol=0.15, atol=0)
     true_pixels = (clip.intrinsics[0] @ origins[0])[:2] / origins[0, 2]
     assert float((best.pixels[0] - true_pixels).norm()) < 6
+
+
+def test_starts_head_the_same_way_only_where_they_are_less_than_half_a_right_angle_apart():
+    clip, _ = rest_clip(MODEL, FRAMES)
+    views, origins = turning_views(FRAMES), torch.tensor([0.0, 0.0, 3.2]).repeat(FRAMES, 1)
+    start = start_at(clip, views, origins, torch.zeros(MODEL.n_betas))
+    for degrees, alike in ((0.0, True), (30.0, True), (60.0, False), (180.0, False)):
+        # The vertical of the body: a turn of the animal, not of the camera.
+        turn = matrix_from_axis_angle(torch.deg2rad(torch.tensor([[0.0, 0.0, degrees]])))[0]
+        assert start.heads_as(start_at(clip, views @ turn, origins, torch.zeros(MODEL.n_betas))) is alike

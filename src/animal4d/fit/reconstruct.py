@@ -297,7 +297,8 @@ def _best_start(problem: _Problem, progress: FitProgress) -> tuple[Trainer, str,
     # A short fit can bend the wrong way round into the masks, so what the search knew keeps its say.
     merit = {start.name: math.log(losses[start.name]) + 0.5 * start.cost for start in starts}
     chosen = min(starts, key=lambda start: merit[start.name])
-    margin = min((merit[s.name] - merit[chosen.name] for s in starts if s is not chosen), default=math.inf)
+    # Two estimates of the same heading are no doubt about it.
+    margin = min((merit[s.name] - merit[chosen.name] for s in starts if not s.heads_as(chosen)), default=math.inf)
     sure = "sure" if margin > 0.4 else "fairly sure" if margin > 0.1 else "unsure"
     others = ", ".join(f"{s.name} ({merit[s.name] - merit[chosen.name]:.2f})" for s in starts if s is not chosen)
     progress.message(

@@ -77,6 +77,11 @@ class Start:
             return f"{side} and {'away' if depth > 0 else 'towards the camera'}"
         return side
 
+    def heads_as(self, other: Start) -> bool:
+        """Whether both see the animal head the same way, give or take 45 degrees in the mean over the frames."""
+        ahead = (self.R_cam_from_body[:, :, 0] * other.R_cam_from_body[:, :, 0]).sum(-1)
+        return float(ahead.mean()) > math.cos(math.pi / 4)
+
 
 @dataclass(frozen=True)
 class ViewSearch:
@@ -116,17 +121,6 @@ class ViewSearch:
         """What the path of a start that was found otherwise costs here."""
         views = self.bank.grid.nearest(start.yaw, start.elevation)
         return cost_of_path(self.scores.overlap, self.clip.mask_valid, self.yaw_evidence, self.view_evidence, *views)
-
-
-def candidate_starts(
-    clip: Clip,
-    model: BodyModel,
-    shapes: dict[str, Float[Tensor, "betas"]],
-    motion: Float[Tensor, "frames"],
-    count: int,
-) -> list[Start]:
-    """`search_views` by silhouettes and motion alone, and its starts."""
-    return search_views(clip, model, shapes, motion).starts(count)
 
 
 def search_views(
