@@ -26,7 +26,7 @@ from animal4d.cues.cues import Cues, make_cues
 from animal4d.fit.objective import Objective
 from animal4d.fit.parameters import AnimalParameters
 from animal4d.fit.split import split_frames
-from animal4d.fit.start import candidate_starts
+from animal4d.fit.start import search_views
 from animal4d.fit.trainer import Trainer
 from animal4d.fit.world import fit_cameras
 from animal4d.geometry.cameras import Cameras
@@ -180,7 +180,7 @@ def _trainer_step(clip: Clip, cues: Cues, config: FitConfig) -> Timing:
     config = replace(config, batch_frames=FRAMES)
     model = load_builtin_template()
     split = split_frames(clip.mask_valid)
-    start = candidate_starts(clip, model, {"dog": torch.zeros(model.n_betas)}, torch.zeros(len(clip)), 1)[0]
+    start = search_views(clip, model, {"dog": torch.zeros(model.n_betas)}, torch.zeros(len(clip))).starts(1)[0]
     cameras = Cameras(clip.intrinsics, fit_cameras(clip, start), clip.image_size)
     parameters = AnimalParameters(model, start, cues.features.pooled, clip.times, cameras, clip.mask_valid)
     objective = Objective(clip, clip.masks, cues, model, cameras, split, config)

@@ -124,6 +124,14 @@ class BodyModel:
             tuple(joint for joint in range(self.n_joints) if depth[joint] == level) for level in range(max(depth) + 1)
         )
 
+    @cached_property
+    def turning_weights(self) -> Float[Tensor, "vertices joints"]:
+        """How much of each vertex turns with each joint: skinning weights of the joint and of all that follow it."""
+        weights = self.skinning_weights.clone()
+        for joint in range(self.n_joints - 1, 0, -1):
+            weights[:, self.parents[joint]] += weights[:, joint]
+        return weights
+
     def to(self, device: torch.device | str) -> BodyModel:
         moved = {f.name: value.to(device) for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
         return replace(self, **moved)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from numpy.typing import NDArray
 from torch import Tensor
 
 from animal4d.clip import Clip
 from animal4d.eyes.eyes import Eyes
-from animal4d.eyes.labels import CROP, LABELS, MAP
+from animal4d.eyes.labels import CROP, LABELS, MAP, MARGIN
+from animal4d.readers.crop import cut_image, cut_mask, mask_box, square_around
 
 PROVIDER = "builtin-eyes"
 """Name of the provider of every cue that the network makes."""
-MARGIN = 0.15
-"""Space around the animal in its crop, as a fraction of its larger extent, on every side."""
+_LEAST_SIDE = 4
+"""Of a crop, in working pixels."""
 _BATCH = 16
 
 
@@ -75,16 +74,17 @@ def look_at_clip(eyes: Eyes, clip: Clip) -> Sight:
     """Run the network on a crop of every frame that has a mask."""
     frames, masks = clip.frames.cpu().numpy(), clip.masks.cpu().numpy()
     inside = ((clip.masks > 0.5) & clip.inside_frame()).cpu().numpy()
-    seen = [index for index in torch.nonzero(clip.mask_valid).squeeze(1).tolist() if (masks[index] > 0.5).any()]
-    squares = np.array([_square_around(masks[index] > 0.5) for index in seen]).reshape(-1, 3)
+    boxes = {index: mask_box(masks[index]) for index in torch.nonzero(clip.mask_valid).squeeze(1).tolist()}
+    around = {index: square_around(box, MARGIN, _LEAST_SIDE) for index, box in boxes.items() if box is not None}
+    seen, squares = list(around), np.array(list(around.values())).reshape(-1, 3)
     looks = []
     for start in range(0, len(seen), _BATCH):
         chosen = list(zip(seen[start : start + _BATCH], squares[start : start + _BATCH], strict=True))
-        pictures = np.stack([_cut(frames[index], square, CROP, cv2.BORDER_REPLICATE) for index, square in chosen])
-        guides = np.stack([_cut(masks[index], square, CROP, cv2.BORDER_CONSTANT) for index, square in chosen])
-        looks.append(eyes.look(torch.from_numpy(pictures), torch.from_numpy(guides.clip(0, 1))))
+        pictures = np.stack([cut_image(frames[index], square[:2], square[2], CROP) for index, square in chosen])
+        guides = np.stack([cut_mask(masks[index], square[:2], square[2], CROP) for index, square in chosen])
+        looks.append(eyes.look(torch.from_numpy(pictures), torch.from_numpy(guides)))
     covered = [
-        _cut(inside[index].astype(np.float32), square, MAP, cv2.BORDER_CONSTANT) > 0.5
+        cut_mask(inside[index].astype(np.float32), square[:2], square[2], MAP) > 0.5
         for index, square in zip(seen, squares, strict=True)
     ]
     if not looks:
@@ -111,25 +111,3 @@ def look_at_clip(eyes: Eyes, clip: Clip) -> Sight:
         features=torch.cat([look.features for look in looks]),
         covered=torch.from_numpy(np.stack(covered)),
     )
-
-
-def _square_around(mask: NDArray[np.bool_]) -> tuple[int, int, int]:
-    """Left, top and side of the crop in whole pixels; specks far from the animal do not widen it."""
-    count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    pieces = stats[1:count]
-    pieces = pieces[pieces[:, cv2.CC_STAT_AREA] >= 0.01 * pieces[:, cv2.CC_STAT_AREA].max()]
-    low = pieces[:, :2].min(axis=0)
-    high = (pieces[:, :2] + pieces[:, 2:4]).max(axis=0)
-    side = int(np.ceil((1 + 2 * MARGIN) * max(high - low)))
-    left, top = np.round((low + high - side) / 2).astype(int).tolist()
-    return left, top, max(side, 4)
-
-
-def _cut(array: NDArray, square: NDArray[np.integer], size: int, border: int) -> NDArray:
-    """The square of a picture, which may reach beyond it, resampled to `size` pixels."""
-    left, top, side = (int(value) for value in square)
-    height, width = array.shape[:2]
-    inside = array[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
-    before, after = (max(-left, 0), max(-top, 0)), (max(left + side - width, 0), max(top + side - height, 0))
-    padded = cv2.copyMakeBorder(inside, before[1], after[1], before[0], after[0], border, value=0)
-    return cv2.resize(padded, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_LINEAR)

@@ -69,7 +69,7 @@ def fewest_keys(reconstruction: Reconstruction, model: BodyModel, bound: float =
         # The first try is the whole bound for every channel: errors of a chain seldom add up.
         scale = high if step == 0 else (low + high) / 2
         frames = _worthwhile(_kept(errors, (allowed * scale).double().numpy()), len(reconstruction))
-        deviation = _deviation(reconstruction, model, motion, frames)
+        deviation = largest_deviation(reconstruction, model, _played(reconstruction, motion, frames), model)
         if deviation < bound:
             low, best = scale, Keys(frames[0], tuple(frames[1:]), deviation)
             if step == 0:
@@ -101,10 +101,7 @@ def _every_frame(frames: int, joints: int) -> Keys:
 def _reach(reconstruction: Reconstruction, model: BodyModel) -> Float[Tensor, "joints"]:
     """How far from a joint the furthest vertex lies that it or a joint below it carries, at rest."""
     posed = reconstruction.shaped(model).with_pose(torch.eye(3).expand(model.n_joints, 3, 3))
-    carried = model.skinning_weights.clone()
-    for joint in range(model.n_joints - 1, 0, -1):
-        carried[:, model.parents[joint]] += carried[:, joint]
-    return (torch.cdist(posed.joints, posed.vertices) * carried.T.clamp(max=1.0)).amax(1)
+    return (torch.cdist(posed.joints, posed.vertices) * model.turning_weights.T.clamp(max=1.0)).amax(1)
 
 
 def _segment_errors(motion: _Motion) -> NDArray[np.float64]:
@@ -155,20 +152,25 @@ def _worthwhile(kept: list[NDArray[np.int64]], frames: int) -> list[NDArray[np.i
     return [few if _KEY * (frames - len(few)) > _OWN_TIMES + 4 * len(few) else every for few in kept]
 
 
-def _deviation(
-    reconstruction: Reconstruction, model: BodyModel, motion: _Motion, frames: list[NDArray[np.int64]]
-) -> float:
-    played = replace(
+def _played(reconstruction: Reconstruction, motion: _Motion, frames: list[NDArray[np.int64]]) -> Reconstruction:
+    """As interpolation between the keys moves it."""
+    return replace(
         reconstruction,
         joint_rotations=torch.stack(
             [_played_rotation(motion, joint, torch.from_numpy(kept)) for joint, kept in enumerate(frames[1:])], dim=1
         ).float(),
         translation=_played_translation(motion, torch.from_numpy(frames[0])).float(),
     )
+
+
+def largest_deviation(
+    wanted: Reconstruction, model: BodyModel, written: Reconstruction, written_model: BodyModel
+) -> float:
+    """Largest distance between the same vertex of two motions at any frame, in body lengths of the first model."""
     worst = 0.0
-    for start in range(0, len(reconstruction), _FRAMES_PER_BLOCK):
+    for start in range(0, len(wanted), _FRAMES_PER_BLOCK):
         block = slice(start, start + _FRAMES_PER_BLOCK)
-        apart = reconstruction.posed(model, block).vertices - played.posed(model, block).vertices
+        apart = wanted.posed(model, block).vertices - written.posed(written_model, block).vertices
         worst = max(worst, float(apart.norm(dim=-1).max()))
     return worst / model.body_length
 

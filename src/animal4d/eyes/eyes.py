@@ -13,7 +13,6 @@ from typing import Any
 import safetensors
 import torch
 from jaxtyping import Float, UInt8
-from safetensors.torch import load_file
 from torch import Tensor
 
 from animal4d.body.template import load_builtin_template
@@ -113,9 +112,9 @@ def _read(path: Path) -> Eyes:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             about = file.metadata() or {}
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
         if about.get("format") != FORMAT:
             raise ValueError(f"its format is {about.get('format')}, not {FORMAT}")
-        tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
         embeddings = tensors.pop(VERTEX_EMBEDDINGS)
         if tuple(embeddings.shape) != (load_builtin_template().n_vertices, EMBEDDING_SIZE):
             raise ValueError(f"{VERTEX_EMBEDDINGS} is {tuple(embeddings.shape)}")

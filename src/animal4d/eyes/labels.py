@@ -6,6 +6,8 @@ from animal4d.body.model import PART_NAMES
 
 CROP = 192
 """Side of the square crop that the network sees, in pixels."""
+MARGIN = 0.15
+"""Space around the animal in its crop, as a fraction of its larger extent, on every side."""
 MAP = 48
 """Side of its maps: a quarter."""
 BACKGROUND = 0

@@ -36,10 +36,9 @@ def joint_uncertainty(
     displacement in the image per squared radian, averaged over the axes.
     """
     posed = reconstruction.posed(model)
-    shaped = reconstruction.shaped(model)
+    shaped = posed.shaped
     nose = shaped.vertices[model.keypoint_vertices[0]]
     length = (nose - shaped.joints[model.joint_names.index("tail_1")]).norm().clamp_min(1e-6)
-    turning = _turning_weights(model)
     cameras = reconstruction.cameras
     vertices, joints = cameras.transform(posed.vertices), cameras.transform(posed.joints)
     projected = project(vertices, reconstruction.intrinsics)
@@ -55,13 +54,5 @@ def joint_uncertainty(
         lever = (place[:, None] - joints[frame][None]) / length
         moved = (lever.square().sum(-1) + lever[..., 2].square()) / 3
         told = confidence / (POINT_ERROR**2 + residual**2)
-        information[frame] = (told[:, None] * turning[vertex] * moved).sum(0)
+        information[frame] = (told[:, None] * model.turning_weights[vertex] * moved).sum(0)
     return (PRIOR**-2 + information / ALIKE).rsqrt()
-
-
-def _turning_weights(model: BodyModel) -> Float[Tensor, "vertices joints"]:
-    """How much of each vertex turns with each joint: the skinning weights of the joint and of all that follow it."""
-    weights = model.skinning_weights.clone()
-    for joint in range(model.n_joints - 1, 0, -1):
-        weights[:, model.parents[joint]] += weights[:, joint]
-    return weights

@@ -209,10 +209,9 @@ def _unary_costs(
     valid: Bool[Tensor, "frames"],
     yaw_evidence: Float[Tensor, "frames yaws"],
     view_evidence: Float[Tensor, "frames elevations yaws"] | None,
-    sharpness: float,
 ) -> NDArray[np.floating]:
     """What every view costs in every frame, whatever comes before and after."""
-    costs = -sharpness * scores.numpy() * valid.numpy()[:, None, None, None] - yaw_evidence.numpy()[:, None, None]
+    costs = -SHARPNESS * scores.numpy() * valid.numpy()[:, None, None, None] - yaw_evidence.numpy()[:, None, None]
     return costs if view_evidence is None else costs - view_evidence.numpy()[:, None]
 
 
@@ -225,7 +224,7 @@ def cost_of_path(
     yaw_index: Int[Tensor, "frames"],
 ) -> float:
     """What a path found otherwise costs per frame, as `best_path` counts, with the body that suits it best."""
-    unary = _unary_costs(scores, valid, yaw_evidence, view_evidence, SHARPNESS)
+    unary = _unary_costs(scores, valid, yaw_evidence, view_evidence)
     frames, n_yaws = len(scores), scores.shape[-1]
     along = unary[np.arange(frames), :, elevation_index.numpy(), yaw_index.numpy()].sum(0).min()
     turns = np.abs(np.diff(yaw_index.numpy()))
@@ -239,8 +238,6 @@ def best_path(
     yaw_evidence: Float[Tensor, "frames yaws"],
     allowed_yaws: Bool[Tensor, "frames yaws"] | None = None,
     view_evidence: Float[Tensor, "frames elevations yaws"] | None = None,
-    sharpness: float = SHARPNESS,
-    turn_cost: float = TURN_COST,
 ) -> ViewPath:
     """Viterbi over time: high overlap, slow turning (at most 30 degrees a frame), one body for all frames.
 
@@ -250,7 +247,7 @@ def best_path(
     frames, bodies, n_elevations, n_yaws = scores.shape
     reach = 3
     best: ViewPath | None = None
-    unary_all = _unary_costs(scores, valid, yaw_evidence, view_evidence, sharpness)
+    unary_all = _unary_costs(scores, valid, yaw_evidence, view_evidence)
     if allowed_yaws is not None:
         unary_all = unary_all + np.where(allowed_yaws.numpy(), 0.0, 1e3)[:, None, None]
     for body in range(bodies):
@@ -263,7 +260,7 @@ def best_path(
             for tilt in (-1, 0, 1):
                 moved_rows = np.clip(np.arange(n_elevations) + tilt, 0, n_elevations - 1)
                 for turn in range(-reach, reach + 1):
-                    candidates.append(np.roll(total[moved_rows], turn, axis=1) + turn_cost * (abs(turn) + abs(tilt)))
+                    candidates.append(np.roll(total[moved_rows], turn, axis=1) + TURN_COST * (abs(turn) + abs(tilt)))
                     origins.append(np.roll(states[moved_rows], turn, axis=1))
             stacked = np.stack(candidates)
             choice = stacked.argmin(0)

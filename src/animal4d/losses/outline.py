@@ -42,8 +42,7 @@ class OutlineTarget:
         distances: Float[Tensor, "frames height width"] | None = None,
     ) -> OutlineTarget:
         """From masks whose values above 0.5 (or True) are the animal, and their `signed_distance` where it is known.
-        Within two pixels of the frame's border nothing
-        is known of the outline."""
+        Within two pixels of the frame's border nothing is known of the outline."""
         distance = (signed_distance(masks) if distances is None else distances).nan_to_num(posinf=0.0, neginf=-1.0)
         down, right = torch.gradient(distance, dim=(1, 2))
         direction = torch.stack((right, down), dim=-1)

@@ -24,6 +24,8 @@ _LEAST_SIDE = 16
 
 Box = tuple[float, float, float, float]
 """x, y, width, height in pixels of the original frame."""
+Square = tuple[int, int, int]
+"""left, top, side in whole pixels; may reach beyond the frame."""
 
 
 def mask_box(mask: Mask) -> Box | None:
@@ -37,6 +39,13 @@ def mask_box(mask: Mask) -> Box | None:
     left, top = pieces[:, :2].min(axis=0)
     right, bottom = (pieces[:, :2] + pieces[:, 2:4]).max(axis=0)
     return float(left), float(top), float(right - left), float(bottom - top)
+
+
+def square_around(box: Box, margin: float, least_side: int) -> Square:
+    """The square with the box in its middle, and `margin` times the box's larger extent around that."""
+    x, y, width, height = box
+    side = max(math.ceil((1 + 2 * margin) * max(width, height)), least_side)
+    return round(x + (width - side) / 2), round(y + (height - side) / 2), side
 
 
 def crop_track(

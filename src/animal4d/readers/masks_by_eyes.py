@@ -17,15 +17,16 @@ from numpy.typing import NDArray
 
 from animal4d.errors import Animal4dError
 from animal4d.eyes.eyes import Eyes
-from animal4d.readers.crop import Box
+from animal4d.eyes.labels import CROP, MARGIN
+from animal4d.readers.crop import Box, Square, cut_mask, square_around
 from animal4d.readers.masks_finding import (
     LEAST_SCORE,
+    LEAST_SIDE,
     Find,
     box_overlap,
     finds_in,
     linked,
     look_at,
-    square_around,
 )
 from animal4d.readers.masks_in_windows import MaskInWindow, Window, came_from, check_box, in_window, resampled, scaled
 from animal4d.readers.source import FrameSource, Image, Mask, Progress, Selection, numbers_in_words
@@ -118,7 +119,7 @@ def _anchors(
 
 def _told(eyes: Eyes, image: Image, box: Box) -> list[Find]:
     """What is in the user's box, as the only find: the user knows. Raises Animal4dError where nothing is."""
-    seen = look_at(eyes, image, [square_around(box)])[0]
+    seen = look_at(eyes, image, [square_around(box, MARGIN, LEAST_SIDE)])[0]
     if seen is None:
         raise Animal4dError(
             f"--box {box[0]:g},{box[1]:g},{box[2]:g},{box[3]:g}: the built-in eyes see no animal there: draw it closer "
@@ -134,7 +135,7 @@ def _followed(
     last: Box = anchors[min(anchors)].box
     result: list[_Seen | None] = []
     for index, image in enumerate(source.read(numbers)):
-        find = look_at(eyes, image, [square_around(last, _FOLLOWING_MARGIN)])[0]
+        find = look_at(eyes, image, [square_around(last, _FOLLOWING_MARGIN, LEAST_SIDE)])[0]
         anchor = anchors.get(index)
         if anchor is not None and (
             find is None or (box_overlap(find.box, anchor.box) < _ELSEWHERE and anchor.score > find.score)
@@ -153,27 +154,38 @@ def _followed(
 
 def _closer(eyes: Eyes, image: Image, find: Find) -> Find:
     """A second look, closer around the find and guided by it; the find itself where that sees nothing."""
-    size = image.shape[:2]
-    left, top, side = find.square
-    mask = resampled(find.foreground, (left, top, left + side, top + side), (0, 0, size[1], size[0]), size)
-    again = look_at(eyes, image, [square_around(find.box)], [(mask > 0.5).astype(np.float32)])[0]
+    square = square_around(find.box, MARGIN, LEAST_SIDE)
+    left, top, right, bottom = window = _filmed(square, image.shape[:2])
+    mask = _foreground(find, window, (bottom - top, right - left)) > 0.5
+    guide = cut_mask(mask.astype(np.float32), np.array((square[0] - left, square[1] - top)), square[2], CROP)
+    again = look_at(eyes, image, [square], guide[None])[0]
     return find if again is None or again.score < 0.5 * find.score else again
 
 
 def _refined(image: Image, find: Find) -> _Seen:
     """The find's foreground in a window of the frame, with the edges of the picture."""
-    left, top, side = find.square
-    height, width = image.shape[:2]
-    window = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
+    window = _filmed(find.square, image.shape[:2])
     picture = scaled(image, window)
     shape = picture.shape[:2]
-    coarse = resampled(find.foreground, (left, top, left + side, top + side), window, shape)
-    radius = max(2, round(_FILTER_RADIUS * side * shape[1] / (window[2] - window[0])))
+    coarse = _foreground(find, window, shape)
+    radius = max(2, round(_FILTER_RADIUS * find.square[2] * shape[1] / (window[2] - window[0])))
     fine = coarse + _SHARPENING * (coarse - cv2.GaussianBlur(coarse, (0, 0), 2.0 * radius))
     sharp = guided_filter(np.divide(picture, 255, dtype=np.float32), fine.clip(0, 1), radius, _FILTER_SOFTNESS)
     # Colours alike far from the animal are not the animal.
     reach = cv2.dilate(coarse, np.ones((2 * radius + 1, 2 * radius + 1), np.uint8))
     return _Seen(window, picture, np.where(reach > 0.2, sharp, 0.0).clip(0, 1).astype(np.float32))
+
+
+def _filmed(square: Square, size: tuple[int, int]) -> Window:
+    """What of a square lies in a frame of `size` (height, width)."""
+    left, top, side = square
+    return max(left, 0), max(top, 0), min(left + side, size[1]), min(top + side, size[0])
+
+
+def _foreground(find: Find, window: Window, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """The find's foreground as it lies in a window of working size `shape`."""
+    left, top, side = find.square
+    return resampled(find.foreground, (left, top, left + side, top + side), window, shape)
 
 
 def guided_filter(

@@ -19,25 +19,22 @@ from numpy.typing import NDArray
 
 from animal4d.body.model import PART_NAMES
 from animal4d.eyes.eyes import Eyes
-from animal4d.eyes.labels import CROP, MAP
-from animal4d.readers.crop import Box, cut_image, cut_mask
-from animal4d.readers.source import Image, Mask
+from animal4d.eyes.labels import CROP, MAP, MARGIN
+from animal4d.readers.crop import Box, Square, cut_image, square_around
+from animal4d.readers.source import Image
 
 SQUARES = (1.0, 0.7, 0.5, 0.35)
 """Sides of the squares that are looked through, as fractions of the frame's longer side."""
 STRIDE = 0.5
 """Distance between squares of one size, as a fraction of their side."""
-MARGIN = 0.15
-"""Space around the animal when it is looked at again, as a fraction of its larger extent."""
 LEAST_SCORE = 0.12
 """Score under which there is no animal."""
+LEAST_SIDE = 16
+"""Of a square, in pixels of the original frame."""
 _KEPT = 3
 _CLOSER_LOOKS = 2
 _SMALLEST = 0.01
 """Share of a square under which a piece is a speck."""
-
-Square = tuple[int, int, int]
-"""left, top, side in whole pixels of the original frame; may reach beyond it."""
 
 
 @dataclass(frozen=True)
@@ -53,28 +50,15 @@ class Find:
     """(MAP, MAP): probability of the animal in the square; of other pieces than this one zero."""
 
 
-def square_around(box: Box, margin: float = MARGIN) -> Square:
-    """The square with the box in its middle."""
-    x, y, width, height = box
-    side = max(math.ceil((1 + 2 * margin) * max(width, height)), 16)
-    return round(x + (width - side) / 2), round(y + (height - side) / 2), side
-
-
 def look_at(
-    eyes: Eyes, image: Image, squares: Sequence[Square], masks: Sequence[Mask] | None = None
+    eyes: Eyes, image: Image, squares: Sequence[Square], guides: NDArray[np.float32] | None = None
 ) -> list[Find | None]:
-    """What the network finds in each square of one frame, guided by masks of the frame where they are given; None
-    where there is nothing."""
+    """What the network finds in each square of one frame, guided by masks in the squares (CROP pixels wide) where they
+    are given; None where there is nothing."""
     if not squares:
         return []
     pictures = np.stack([cut_image(image, np.array(square[:2]), square[2], CROP) for square in squares])
-    guides = None
-    if masks is not None:
-        cut = [
-            cut_mask(mask, np.array(square[:2]), square[2], CROP) for mask, square in zip(masks, squares, strict=True)
-        ]
-        guides = torch.from_numpy(np.stack(cut).astype(np.float32))
-    look = eyes.look(torch.from_numpy(pictures), guides)
+    look = eyes.look(torch.from_numpy(pictures), None if guides is None else torch.from_numpy(guides))
     foreground, parts, confidence = (
         tensor.float().numpy() for tensor in (look.foreground, look.parts, look.confidence)
     )
@@ -86,7 +70,7 @@ def finds_in(eyes: Eyes, image: Image) -> list[Find]:
     """Up to three animals in a whole frame, best first."""
     finds = _apart(look_at(eyes, image, squares_over(image.shape[:2])))
     for _ in range(_CLOSER_LOOKS):
-        finds = _apart(look_at(eyes, image, [square_around(find.box) for find in finds]))
+        finds = _apart(look_at(eyes, image, [square_around(find.box, MARGIN, LEAST_SIDE) for find in finds]))
     return [find for find in finds if find.score >= LEAST_SCORE]
 
 
@@ -94,7 +78,7 @@ def squares_over(size: tuple[int, int]) -> list[Square]:
     """Squares of all sizes that cover a frame of `size` (height, width)."""
     squares: dict[Square, None] = {}
     for fraction in SQUARES:
-        side = max(round(fraction * max(size)), 16)
+        side = max(round(fraction * max(size)), LEAST_SIDE)
         for top in _places(size[0], side):
             for left in _places(size[1], side):
                 squares[left, top, side] = None

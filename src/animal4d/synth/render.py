@@ -68,7 +68,7 @@ def render(
         animal = _Mesh(posed, faces, vertex_normals(posed, faces))
         linear = _frame(animal, surface, static, cameras[[frame]], scenery, ground_shadow)
         rng = np.random.default_rng([seed, 13, frame])
-        linear = _tone(linear) + 0.006 * rng.standard_normal((*linear.shape[:2], 1)).astype(np.float32)
+        linear = tone(linear) + 0.006 * rng.standard_normal((*linear.shape[:2], 1)).astype(np.float32)
         return (np.clip(linear, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)
 
     with ThreadPoolExecutor(workers) as pool:
@@ -280,7 +280,7 @@ def _background(
     return color.reshape(height, width, 3)
 
 
-def _tone(linear: Float[ndarray, "height width 3"]) -> Float[ndarray, "height width 3"]:
-    """Linear radiance to sRGB, highlights rolled off."""
+def tone(linear: Float[ndarray, "*pixels 3"]) -> Float[ndarray, "*pixels 3"]:
+    """Linear radiance to sRGB in [0, 1], highlights rolled off."""
     x = np.where(linear > 0.6, 0.6 + 0.4 * np.tanh((linear - 0.6) / 0.4), np.maximum(linear, 0.0))
     return np.where(x <= 0.0031308, 12.92 * x, 1.055 * np.maximum(x, 1e-6) ** (1 / 2.4) - 0.055).astype(np.float32)

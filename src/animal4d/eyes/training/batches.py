@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from animal4d.body.model import PART_NAMES
 from animal4d.eyes.network import network_input
+from animal4d.eyes.training.degradations import UNKNOWN
 from animal4d.eyes.training.samples import Sample, make_sample
 
 _MIRRORED_LABELS = (
@@ -45,8 +46,8 @@ def make_batch(samples: Sequence[Sample]) -> Batch:
     images = torch.from_numpy(np.stack([sample.image for sample in samples]))
     masks = torch.from_numpy(np.stack([sample.mask_input for sample in samples])).float()
     return Batch(
-        # 128 says that there is no mask, and becomes 0.
-        input=network_input(images, ((masks - 128) / 127).clamp(-1, 1)),
+        # A mask that nobody made becomes 0.
+        input=network_input(images, ((masks - UNKNOWN) / 127).clamp(-1, 1)),
         parts=torch.from_numpy(np.stack([sample.parts for sample in samples])).long(),
         foreground=torch.from_numpy(np.stack([sample.foreground for sample in samples])).float(),
         vertex=torch.from_numpy(np.stack([sample.vertex for sample in samples])).long(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import cv2
@@ -13,7 +12,7 @@ from PIL import Image
 
 from animal4d.eyes.labels import CROP
 from animal4d.eyes.training.samples import Sample, make_sample
-from animal4d.files.atomic import write_bytes
+from animal4d.files.atomic import atomic_path
 
 PART_COLORS = np.array(
     [
@@ -51,6 +50,5 @@ def write_contact_sheet(path: Path, seed: int, count: int = 100, columns: int = 
     cells = [draw_sample(make_sample(seed, index)) for index in range(count)]
     cells += [np.zeros_like(cells[0])] * (-count % columns)
     rows = [np.concatenate(cells[start : start + columns], axis=1) for start in range(0, len(cells), columns)]
-    stream = io.BytesIO()
-    Image.fromarray(np.concatenate(rows)).save(stream, format="PNG")
-    write_bytes(path, stream.getvalue())
+    with atomic_path(path) as temporary:
+        Image.fromarray(np.concatenate(rows)).save(temporary)

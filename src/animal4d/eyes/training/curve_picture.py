@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from PIL import Image, ImageDraw
 
-from animal4d.files.atomic import write_bytes
+from animal4d.files.atomic import atomic_path
 
 _PANEL, _MARGIN = (380, 230), 34
 _INK, _LINE, _FRAME = (30, 30, 30), (30, 90, 170), (190, 190, 190)
@@ -30,9 +29,8 @@ def draw_curve(curve: Sequence[Mapping[str, Any]], path: Path) -> None:
     picture = Image.new("RGB", (columns * _PANEL[0], rows * _PANEL[1]), "white")
     for number, panel in enumerate(panels):
         picture.paste(panel, (number % columns * _PANEL[0], number // columns * _PANEL[1]))
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
-    write_bytes(path, buffer.getvalue())
+    with atomic_path(path) as temporary:
+        picture.save(temporary)
 
 
 def _smoothed(points: Float[ndarray, "points 2"], count: int = 150) -> Float[ndarray, "fewer 2"]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from animal4d.eyes.eyes import FORMAT, VERTEX_EMBEDDINGS
 from animal4d.eyes.training.curve_picture import draw_curve
-from animal4d.eyes.training.trainer import CURVE, averaged_learner, read_checkpoint, read_curve
+from animal4d.eyes.training.trainer import CURVE, VALIDATION_BATCH, averaged_learner, read_checkpoint, read_curve
 from animal4d.files.atomic import write_bytes, write_text
 
 WEIGHTS, CARD, PICTURE = "eyes.safetensors", "training.md", "curve.png"
@@ -74,6 +74,7 @@ def card(training: Mapping[str, Any]) -> str:
         for name, value in training["metrics"].items()
         if name.startswith("part_iou/")
     ]
+    measured = config["validation_batches"] * VALIDATION_BATCH
     unfinished = training["steps_done"] < config["steps"]
     return "\n".join(
         [
@@ -88,7 +89,7 @@ def card(training: Mapping[str, Any]) -> str:
             f"- Shipped: the moving average of the weights (decay {config['averaging']}) at the last step; nothing "
             "was chosen by a measurement",
             "",
-            f"Measured on {config['validation_batches'] * 16} samples of another seed, of the same kind as those that "
+            f"Measured on {measured} samples of another seed, of the same kind as those that "
             "it learnt from; about half of them come with a mask:",
             "",
             "| measure | value |",

@@ -14,16 +14,17 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
-from animal4d.eyes.labels import CROP, MAP
+from animal4d.eyes.labels import CROP, LABELS, MAP
 from animal4d.eyes.training.animals import Animal, draw_animal
 from animal4d.eyes.training.backgrounds import Image, draw_background
 from animal4d.eyes.training.degradations import degrade_mask, photograph
 from animal4d.eyes.training.occluders import occlude
-from animal4d.eyes.training.shading import FINE, Light, Raster, draw_light, draw_raster, ground_shadow, shade, tone
+from animal4d.eyes.training.shading import FINE, Raster, draw_light, draw_raster, ground_shadow, shade
 from animal4d.eyes.training.textures import octaves
 from animal4d.eyes.training.views import View, draw_view, view_vector
+from animal4d.synth.render import tone
+from animal4d.synth.scenery import Sun
 
-N_PARTS = 7
 _BLOCK = FINE // MAP
 _N_OTHERS = 40
 """Other animals in the pool, for backgrounds."""
@@ -110,8 +111,8 @@ def reduce_labels(
     """Parts, foreground and vertices at a quarter of the crop's resolution. `seen` is where nothing stands in front."""
     label = np.where(seen, raster.label, 0)
     rows = np.arange(FINE) // _BLOCK
-    slot = (rows[:, None] * MAP + rows) * (N_PARTS + 1) + label
-    counts = np.bincount(slot.ravel(), minlength=MAP * MAP * (N_PARTS + 1)).reshape(MAP, MAP, N_PARTS + 1)
+    slot = (rows[:, None] * MAP + rows) * LABELS + label
+    counts = np.bincount(slot.ravel(), minlength=MAP * MAP * LABELS).reshape(MAP, MAP, LABELS)
     parts = 1 + counts[..., 1:].argmax(-1)
     parts[2 * counts[..., 1:].sum(-1) < _BLOCK * _BLOCK] = 0
     foreground = cv2.resize(alpha, (MAP, MAP), interpolation=cv2.INTER_AREA).clip(0, 1)
@@ -121,15 +122,15 @@ def reduce_labels(
 
 
 def _toned(
-    rng: np.random.Generator, linear: Float[ndarray, "CROP CROP 4"], light: Light
+    rng: np.random.Generator, linear: Float[ndarray, "CROP CROP 4"], light: Sun
 ) -> Float[ndarray, "CROP CROP 4"]:
     """The layer in sRGB, still multiplied by its coverage. The camera exposes for the light, more or less."""
     alpha = linear[..., 3]
-    exposure = float(np.exp(rng.normal(0, 0.3))) / max(0.25, float((light.sky + 0.6 * light.sun).mean()))
+    exposure = float(np.exp(rng.normal(0, 0.3))) / max(0.25, float((light.ambient + 0.6 * light.color).mean()))
     layer = linear.copy()
     row, column = np.nonzero(alpha)
     share = alpha[row, column, None]
-    layer[row, column, :3] = share * tone(linear[row, column, :3] / share, exposure)
+    layer[row, column, :3] = share * tone(exposure * (linear[row, column, :3] / share))
     return layer
 
 

@@ -16,20 +16,10 @@ from animal4d.eyes.training.coats import paint
 from animal4d.eyes.training.views import View, look_at
 from animal4d.geometry.rasterize import rasterize
 from animal4d.synth.noise import fractal_noise, smoothstep
+from animal4d.synth.scenery import Sun
 
 FINE = 2 * CROP
 """Side of the raster that labels are counted in."""
-
-
-@dataclass(frozen=True)
-class Light:
-    """A sun in the sky, in linear RGB."""
-
-    direction: Float[ndarray, "3"]
-    """Towards the sun."""
-    sun: Float[ndarray, "3"]
-    sky: Float[ndarray, "3"]
-    bounce: Float[ndarray, "3"]
 
 
 @dataclass(frozen=True)
@@ -44,14 +34,14 @@ class Raster:
     barycentrics: Float[ndarray, "FINE FINE 3"]
 
 
-def draw_light(rng: np.random.Generator) -> Light:
-    """From a bright noon to an overcast day or a lamp indoors."""
+def draw_light(rng: np.random.Generator) -> Sun:
+    """From a bright noon to an overcast day or a lamp indoors, in linear RGB."""
     azimuth, elevation = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(20, 85))
     direction = np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)])
     strength = rng.uniform(0, 1.6) if rng.random() < 0.7 else 0.0
     warm = rng.uniform(-0.15, 0.3)
     ambient = rng.uniform(0.15, 0.9) if strength > 0.5 else rng.uniform(0.5, 1.1)
-    return Light(
+    return Sun(
         direction,
         strength * np.array([1 + 0.5 * warm, 1.0, 1 - warm]),
         ambient * np.array([1 - 0.3 * warm, 1.0, 1 + 0.3 * warm]),
@@ -79,7 +69,7 @@ def draw_raster(animal: Animal, view: View) -> Raster:
 
 
 def shade(
-    rng: np.random.Generator, animal: Animal, view: View, raster: Raster, light: Light, natural: bool
+    rng: np.random.Generator, animal: Animal, view: View, raster: Raster, light: Sun, natural: bool
 ) -> Float[ndarray, "CROP CROP 4"]:
     """Linear RGB times coverage, and coverage: the animal alone, at the crop's resolution.
     `natural` keeps its coat to colours of fur."""
@@ -110,17 +100,17 @@ def shade(
     facing = normal @ light.direction
     wrap = rng.uniform(0.0, 0.35)  # fur is lit a little beyond the terminator
     direct = np.clip((facing + wrap) / (1 + wrap), 0, None)
-    if light.sun.max() > 0.1 and rng.random() < 0.7:
+    if light.color.max() > 0.1 and rng.random() < 0.7:
         direct *= 1 - rng.uniform(0.6, 1.0) * _own_shadow(animal, light, place)
     up = 0.5 + 0.5 * normal[:, 2]
     # Between the legs and under the belly little of the sky is seen.
     inward = np.clip(-normal[:, 1] * np.sign(template.vertices[corners[:, 0], 1]), 0, 1)
     open_sky = (0.45 + 0.55 * smoothstep(-0.05, 0.7, height)) * (1 - 0.5 * inward * (rest[:, 2] < 0.0))
-    ambient = up[:, None] * light.sky * open_sky[:, None] + (1 - up)[:, None] * light.bounce
-    color = albedo * (direct[:, None] * light.sun + ambient)
+    ambient = up[:, None] * light.ambient * open_sky[:, None] + (1 - up)[:, None] * light.bounce
+    color = albedo * (direct[:, None] * light.color + ambient)
     to_eye = view.center - place
     cosine = np.clip((normal * to_eye).sum(1) / np.linalg.norm(to_eye, axis=1), 0, 1)
-    color += rng.uniform(0, 0.12) * ((1 - cosine) ** 3)[:, None] * light.sky  # hair seen sideways gleams
+    color += rng.uniform(0, 0.12) * ((1 - cosine) ** 3)[:, None] * light.ambient  # hair seen sideways gleams
 
     layer = np.zeros((CROP * CROP, 4), np.float32)
     layer[pixel, :3] = color
@@ -137,7 +127,7 @@ def _faceted(
     return np.stack([np.bincount(cell, normal[:, axis]) for axis in range(3)], axis=1)[cell]
 
 
-def _own_shadow(animal: Animal, light: Light, places: Float[ndarray, "points 3"]) -> Float[ndarray, "points"]:
+def _own_shadow(animal: Animal, light: Sun, places: Float[ndarray, "points 3"]) -> Float[ndarray, "points"]:
     """1 where another part of the animal stands between the place and the sun."""
     size = 128
     middle = animal.vertices.mean(0)
@@ -162,12 +152,12 @@ def _own_shadow(animal: Animal, light: Light, places: Float[ndarray, "points 3"]
 
 
 def ground_shadow(
-    rng: np.random.Generator, animal: Animal, view: View, light: Light, ground: float
+    rng: np.random.Generator, animal: Animal, view: View, light: Sun, ground: float
 ) -> Float[ndarray, "CROP CROP"]:
     """How dark the ground (the plane z = `ground`) is because of the animal: 0 to 1, at the crop's resolution."""
     if view.center[2] < ground + 0.02:
         return np.zeros((CROP, CROP), np.float32)
-    sunny = light.sun.max() > 0.3 and light.direction[2] > 0.3
+    sunny = light.color.max() > 0.3 and light.direction[2] > 0.3
     towards = light.direction if sunny else np.array([0.0, 0.0, 1.0])
     height = animal.vertices[:, 2:] - ground
     flat = animal.vertices - height / towards[2] * towards
@@ -183,10 +173,3 @@ def ground_shadow(
     mask = cv2.GaussianBlur(mask, (0, 0), blur)
     strength = rng.uniform(0.3, 0.85) if sunny else rng.uniform(0.15, 0.6)
     return strength * cv2.resize(mask, (CROP, CROP), interpolation=cv2.INTER_LINEAR)
-
-
-def tone(linear: Float[ndarray, "*batch"], exposure: float) -> Float[ndarray, "*batch"]:
-    """Linear radiance to sRGB in [0, 1], highlights rolled off."""
-    x = exposure * linear
-    x = np.where(x > 0.6, 0.6 + 0.4 * np.tanh((x - 0.6) / 0.4), np.maximum(x, 0))
-    return np.where(x <= 0.0031308, 12.92 * x, 1.055 * np.power(np.maximum(x, 1e-6), 1 / 2.4) - 0.055)

@@ -30,6 +30,8 @@ from animal4d.files.atomic import write_text, write_torch
 CHECKPOINT, CURVE = "checkpoint.pt", "curve.jsonl"
 FORMAT = "animal4d eyes checkpoint 1"
 Init = Literal["imagenet", "scratch"]
+VALIDATION_BATCH = 16
+"""Samples of a batch that is validated on."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def train(
     """
     state = _resumed(config, out) if resume else _started(config, out)
     surface = surface_targets()
-    validation = list(batches(config.seed + SEED_OFFSET, 16, 0, config.validation_batches, processes=0))
+    validation = list(batches(config.seed + SEED_OFFSET, VALIDATION_BATCH, 0, config.validation_batches, processes=0))
     began, saved = time.monotonic() - state.seconds, time.monotonic()
     try:
         for batch in _training_batches(config, state.step, processes, surface):
