@@ -14,6 +14,9 @@ import yaml
 
 from animal4d.errors import Animal4dError
 
+ASSUMED_BODY_LENGTH = 0.75
+"""Metres from nose to tail base, where nobody says how large an animal is: a Labrador retriever's."""
+
 
 @dataclass(frozen=True)
 class Schedule:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from animal4d.body.model import BodyModel
+from animal4d.config import ASSUMED_BODY_LENGTH
 from animal4d.errors import Animal4dError
-from animal4d.export.scale import ASSUMED_BODY_LENGTH
 from animal4d.files.checksums import tensor_checksum
 from animal4d.fit.reconstruct import BUILTIN, load_template
 from animal4d.fit.reconstruction import Reconstruction
@@ -43,11 +43,20 @@ def open_finished_run(path: Path) -> FinishedRun:
     Raises Animal4dError, with what to do, where the folder holds no run, the run is not finished or damaged, or its
     template is not there any more or another one.
     """
+    return _opened(path, RunFolder(path).metrics)
+
+
+def open_fitted_run(path: Path) -> FinishedRun:
+    """The same of a run that may not have been measured yet."""
+    return _opened(path)
+
+
+def _opened(path: Path, *more_needed: Path) -> FinishedRun:
     folder = RunFolder(path)
     if not path.is_dir():
         raise Animal4dError(f"{path}: no such run; give the folder that `reconstruct --out` wrote")
     record = folder.read_record()
-    for needed in (folder.metrics, folder.reconstruction):
+    for needed in (*more_needed, folder.reconstruction):
         if not needed.is_file():
             raise Animal4dError(
                 f"{path} holds a run that is not finished (no {needed.name}); finish it with `reconstruct --resume`"

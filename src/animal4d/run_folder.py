@@ -11,9 +11,8 @@ from typing import Any
 import yaml
 
 from animal4d import __version__
-from animal4d.config import Config, from_dict, to_dict
+from animal4d.config import ASSUMED_BODY_LENGTH, Config, from_dict, to_dict
 from animal4d.errors import Animal4dError
-from animal4d.export.scale import ASSUMED_BODY_LENGTH
 from animal4d.files.atomic import write_text
 from animal4d.readers.address import parse_address
 

@@ -29,7 +29,7 @@ from animal4d.export.scale import check_body_length, in_metres
 from animal4d.export.texture import baked_texture, read_texture, write_texture
 from animal4d.export.video import write_contact_sheet, write_overlay
 from animal4d.files.atomic import write_json
-from animal4d.finished_run import check_same_template, template_checksum
+from animal4d.finished_run import check_same_template, open_fitted_run, template_checksum
 from animal4d.fit.reconstruct import (
     FitHistory,
     absolute_template,
@@ -99,23 +99,17 @@ def evaluate_run(folder: Path, truth: Path | None = None, keypoints: Path | None
 
     Without truth or keypoints those that the run was started with are used.
     """
-    run = RunFolder(folder)
-    record, config = run.read_record(), run.recorded_config()
-    request = run.recorded_request()
-    if not run.reconstruction.is_file():
-        raise Animal4dError(f"{folder} holds no finished reconstruction; finish the run with --resume first")
+    run = open_fitted_run(folder)
+    config, request = run.folder.recorded_config(), run.folder.recorded_request()
     request = replace(request, truth=truth or request.truth, keypoints=keypoints or request.keypoints)
-    reconstruction = Reconstruction.load(run.reconstruction)
-    model = load_template(config.template)
-    check_same_template(model, record, run)
-    clip = _clip_of_run(request, config, run, begun=True)
-    _check_same_clip(clip, record, run)
-    before = _previous_metrics(run)
+    clip = _clip_of_run(request, config, run.folder, begun=True)
+    _check_same_clip(clip, run.record, run.folder)
+    before = _previous_metrics(run.folder)
     split = split_frames(clip.mask_valid)
-    metrics = _measure(reconstruction, model, clip, read_texture(folder, model), request, split)
+    metrics = _measure(run.reconstruction, run.model, clip, read_texture(folder, run.model), request, split)
     kept = {name: before.get(name) for name in ("start", "diverged", "warnings", "seconds")}
-    write_json(run.metrics, {**metrics, **kept})
-    write_report(run)
+    write_json(run.folder.metrics, {**metrics, **kept})
+    write_report(run.folder)
     return RunResult(metrics, {}, clip.warnings, kept["diverged"])
 
 

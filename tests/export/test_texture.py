@@ -16,9 +16,10 @@ from animal4d.evaluate.metrics import evaluate
 from animal4d.export.axes import asset_from_world
 from animal4d.export.glb import write_glb
 from animal4d.export.render import MeshView
-from animal4d.export.texture import png_bytes, read_texture, write_texture
+from animal4d.export.texture import read_texture, write_texture
 from animal4d.export.turntable import Turntable
 from animal4d.export.video import write_contact_sheet
+from animal4d.files.png import png_bytes
 from animal4d.geometry.rasterize import rasterize
 from animal4d.texture.atlas import atlas_of, texels_of
 from animal4d.texture.bake import BakedTexture, draw_baked

@@ -99,6 +99,8 @@ def test_a_taken_port_and_no_run_get_one_line(finished_run: RunFolder):
 
 
 def test_without_viser_it_says_what_to_install(finished_run: RunFolder, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(sys.modules, "viser", None)
+    for absent in ("viser", "trimesh"):
+        monkeypatch.setitem(sys.modules, absent, None)
+    monkeypatch.delitem(sys.modules, "animal4d.report.live", raising=False)
     outcome = animal4d("view", finished_run.path)
     assert outcome.status == 1 and "animal4d[view]" in outcome.err and outcome.err.count("\n") == 1

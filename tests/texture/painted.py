@@ -88,20 +88,6 @@ def film(reconstruction: Reconstruction, model: BodyModel, finer: int = 1) -> tu
     return torch.stack(pictures), torch.stack(masks)
 
 
-def painted_clip(reconstruction: Reconstruction, pictures: Tensor, masks: Tensor) -> Clip:
-    return Clip(
-        name="painted",
-        frames=pictures,
-        masks=masks.float(),
-        mask_valid=masks.flatten(1).any(1),
-        frame_numbers=reconstruction.frame_numbers,
-        times=reconstruction.times,
-        fps=reconstruction.fps,
-        intrinsics=reconstruction.intrinsics,
-        crop=reconstruction.crop,
-    )
-
-
 def exposed(clip: Clip, gains: Tensor) -> Clip:
     """The clip with every frame's colours times its gains (frames, 3)."""
     scaled = clip.frames.float() * gains[:, None, None]

@@ -14,7 +14,8 @@ from animal4d.texture.atlas import texels_of
 from animal4d.texture.bake import draw_baked
 from animal4d.texture.blend import frame_gains
 from animal4d.texture.observations import Views
-from texture.painted import coat, exposed, film, painted_clip, painted_reconstruction, truly_seen
+from export.toy import toy_clip
+from texture.painted import coat, exposed, film, painted_reconstruction, truly_seen
 
 SIZE = 512
 TEST = [2, 7, 12]
@@ -33,7 +34,7 @@ def reconstruction(model):
 
 @pytest.fixture(scope="module")
 def clip(reconstruction, model):
-    return painted_clip(reconstruction, *film(reconstruction, model))
+    return toy_clip(reconstruction, *film(reconstruction, model))
 
 
 @pytest.fixture(scope="module")

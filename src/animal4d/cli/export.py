@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from animal4d.cli.options import OptionalFloat, OptionalPath
+from animal4d.config import ASSUMED_BODY_LENGTH
 from animal4d.errors import Animal4dError
 
 if TYPE_CHECKING:
@@ -77,8 +77,6 @@ class Export:
 
     def _assumed(self, length: float) -> bool:
         """Whether nobody said how large the animal is, neither here nor to the run."""
-        from animal4d.export.scale import ASSUMED_BODY_LENGTH
-
         return self.body_length is None and length == ASSUMED_BODY_LENGTH
 
     def _out(self, run: FinishedRun) -> Path:
@@ -134,15 +132,12 @@ class Export:
         texture: BakedTexture | None,
         length: float,
     ) -> tuple[tuple[Path, ...], list[str]]:
-        from animal4d.export.glb import write_glb
+        from animal4d.export.glb import glb_bytes
         from animal4d.export.gltf_files import with_camera, with_extras, write_gltf
         from animal4d.export.keyframes import BOUND
         from animal4d.files.atomic import write_bytes
 
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "asset.glb"
-            summary = write_glb(reconstruction, model, file, texture, BOUND)
-            glb = file.read_bytes()
+        glb, summary = glb_bytes(reconstruction, model, out, texture, BOUND)
         notes = list(summary.notes)
         if self.camera:
             glb, lost = with_camera(glb, reconstruction)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from animal4d.cli.options import OptionalBox, OptionalFloat, OptionalInt, OptionalPath
-from animal4d.config import Config, Cue, load_config
+from animal4d.config import ASSUMED_BODY_LENGTH, Config, Cue, load_config
 from animal4d.errors import Animal4dError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Reconstruct:
     """truth.npz of a synthetic clip: measure 3D errors as well."""
     keypoints: OptionalPath = None
     """keypoints.json (BADJA's): measure PCK as well. Never used for fitting."""
-    body_length: float = 0.75
+    body_length: float = ASSUMED_BODY_LENGTH
     """Metres from nose to tail base, which no video tells: the scale of asset.glb and cameras.json."""
     overwrite: bool = False
     """Replace a finished run in the folder."""

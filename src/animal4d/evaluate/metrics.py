@@ -27,10 +27,15 @@ from animal4d.texture.shell import ShellTexture
 
 PCK_THRESHOLDS = (0.2, 0.1)
 _FRAMES_PER_BLOCK = 8
-_OF_TEXTURE = ("texture_psnr", "texture_psnrm", "texture_ssim")
-"""Of the shell texture; those without prefix are of the vertex colours."""
-_OF_ASSET = ("asset_psnr", "asset_psnrm", "asset_ssim")
-"""Of the asset with its baked texture."""
+_UNITS = {"psnr": "dB", "psnrm": "dB", "ssim": "share"}
+"""Of what compares pictures."""
+_LACKING = {
+    "": "the reconstruction has no colours",
+    "texture_": "the reconstruction has no texture",
+    "asset_": "the asset has no texture",
+}
+"""Prefixes of metrics by what is drawn, with why one of them may be missing: the vertex colours, the shell texture, the
+asset with its baked texture."""
 _NO_LPIPS = "its network's weights (VGG) are not part of this installation"
 
 
@@ -70,14 +75,14 @@ def _image_metrics(
     reconstruction: Reconstruction, model: BodyModel, clip: Clip, splits: Splits, baked: BakedTexture | None
 ) -> dict[str, Metric]:
     """Silhouettes and pictures in working resolution, in the frames with a usable mask."""
-    names = ("iou", "psnr", "psnrm", "ssim")
+    names = ("iou", *(f"{prefix}{name}" for prefix in _LACKING for name in _UNITS))
     usable = clip.mask_valid.nonzero().flatten()
     if not len(usable):
-        metrics = dict.fromkeys((*names, *_OF_TEXTURE, *_OF_ASSET, "iou_w5"), missing("no frame has a usable mask"))
+        metrics = dict.fromkeys((*names, "iou_w5"), missing("no frame has a usable mask"))
         return {**metrics, "lpips": missing(_NO_LPIPS)}
     texture = shell_texture(reconstruction, model)
-    textured = texture is not None
-    values = {name: torch.full((len(clip),), torch.nan) for name in (*names, *_OF_TEXTURE, *_OF_ASSET)}
+    drawn = {"": reconstruction.vertex_colors, "texture_": texture, "asset_": baked}
+    values = {name: torch.full((len(clip),), torch.nan) for name in names}
     for block in usable.split(_FRAMES_PER_BLOCK):
         for name, measured in _compare_images(reconstruction, model, clip, block, texture, baked).items():
             values[name][block] = measured
@@ -85,21 +90,11 @@ def _image_metrics(
         "iou": per_frame_metric(values["iou"], "share", splits),
         "iou_w5": summary_metric(values["iou"], "share", splits, image.mean_of_worst),
     }
-    for name, unit in (("psnr", "dB"), ("psnrm", "dB"), ("ssim", "share")):
-        colored = reconstruction.vertex_colors is not None
-        metrics[name] = (
-            per_frame_metric(values[name], unit, splits) if colored else missing("the reconstruction has no colours")
-        )
-        metrics[f"texture_{name}"] = (
-            per_frame_metric(values[f"texture_{name}"], unit, splits)
-            if textured
-            else missing("the reconstruction has no texture")
-        )
-        metrics[f"asset_{name}"] = (
-            per_frame_metric(values[f"asset_{name}"], unit, splits)
-            if baked is not None
-            else missing("the asset has no texture")
-        )
+    for name, unit in _UNITS.items():
+        for prefix, reason in _LACKING.items():
+            key = f"{prefix}{name}"
+            known = drawn[prefix] is not None
+            metrics[key] = per_frame_metric(values[key], unit, splits) if known else missing(reason)
     return {**metrics, "lpips": missing(_NO_LPIPS)}
 
 

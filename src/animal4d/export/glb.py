@@ -29,15 +29,14 @@ from animal4d import __version__
 from animal4d.body.model import BodyModel
 from animal4d.errors import Animal4dError
 from animal4d.export.gltf import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, GlbBuilder, gltf_quaternions
-from animal4d.export.keyframes import Keys, fewest_keys
+from animal4d.export.keyframes import Keys, fewest_keys, largest_deviation
 from animal4d.export.rig import ROUGHNESS, Rig, check_times, largest_weights, rig_of
-from animal4d.export.texture import SEEN_NAME, png_bytes
+from animal4d.export.texture import SEEN_NAME
 from animal4d.files.atomic import write_bytes
 from animal4d.fit.reconstruction import Reconstruction
 from animal4d.texture.bake import BakedTexture
 
 MAX_INFLUENCES = 4
-_FRAMES_PER_BLOCK = 32
 _LINEAR, _LINEAR_MIPMAP_LINEAR, _CLAMP_TO_EDGE = 9729, 9987, 33071
 
 Array = NDArray[np.floating]
@@ -72,14 +71,26 @@ def write_glb(
 
     Raises Animal4dError when times or numbers cannot go into a glTF file.
     """
+    data, summary = glb_bytes(reconstruction, model, path, texture, key_bound)
+    write_bytes(path, data)
+    return summary
+
+
+def glb_bytes(
+    reconstruction: Reconstruction,
+    model: BodyModel,
+    path: Path,
+    texture: BakedTexture | None = None,
+    key_bound: float = 0.0,
+) -> tuple[bytes, GlbSummary]:
+    """The file that `write_glb` writes, for who has more to do to it; `path` is named in errors."""
     reconstruction, model = reconstruction.to("cpu"), model.to("cpu")
     _check(reconstruction, path)
     with torch.no_grad():
         reduced, notes = _skinnable(model)
         data = _build(reconstruction, reduced, texture, fewest_keys(reconstruction, reduced, key_bound))
-        error = _largest_deviation(reconstruction, model, reduced) if notes else 0.0
-    write_bytes(path, data)
-    return GlbSummary(len(data), error, notes)
+        error = largest_deviation(reconstruction, model, reconstruction, reduced) if notes else 0.0
+    return data, GlbSummary(len(data), error, notes)
 
 
 def _check(reconstruction: Reconstruction, path: Path) -> None:
@@ -101,16 +112,6 @@ def _skinnable(model: BodyModel) -> tuple[BodyModel, tuple[str, ...]]:
         notes.append("pose correctives are left out: a skinned mesh has no place for them")
     reduced = replace(model, skinning_weights=kept / kept.sum(1, keepdim=True), pose_correctives=None)
     return reduced, tuple(notes)
-
-
-def _largest_deviation(reconstruction: Reconstruction, model: BodyModel, reduced: BodyModel) -> float:
-    worst = 0.0
-    for start in range(0, len(reconstruction), _FRAMES_PER_BLOCK):
-        block = slice(start, start + _FRAMES_PER_BLOCK)
-        wanted = reconstruction.posed(model, block).vertices
-        written = reconstruction.posed(reduced, block).vertices
-        worst = max(worst, float((wanted - written).norm(dim=-1).max()))
-    return worst / model.body_length
 
 
 def _build(reconstruction: Reconstruction, model: BodyModel, texture: BakedTexture | None, keys: Keys) -> bytes:
@@ -178,7 +179,7 @@ def _material(texture: BakedTexture | None) -> dict[str, Any]:
 
 
 def _texture(builder: GlbBuilder, texture: BakedTexture) -> dict[str, Any]:
-    view = builder.add_bytes(png_bytes(texture.image))
+    view = builder.add_bytes(texture.png)
     sampler = {
         "magFilter": _LINEAR,
         "minFilter": _LINEAR_MIPMAP_LINEAR,
@@ -227,17 +228,9 @@ def _influences(rig: Rig) -> tuple[NDArray[np.float32], NDArray[np.integer]]:
 
 
 def _animation(builder: GlbBuilder, rig: Rig, reconstruction: Reconstruction, keys: Keys) -> dict[str, Any]:
-    rotations = gltf_quaternions(rig.rotations)
-    tracks = [("translation", 0, rig.root, keys.root)]
-    tracks += [("rotation", joint, rotations[:, joint], kept) for joint, kept in enumerate(keys.joints)]
-    all_times = reconstruction.times.numpy().astype(np.float32)
-    accessors: dict[bytes, int] = {}  # channels with the same keys share their times
-    samplers, channels = [], []
-    for path, joint, values, kept in tracks:
-        times = all_times[kept]
-        if times.tobytes() not in accessors:
-            accessors[times.tobytes()] = builder.add(times, bounds=True)
-        channels.append({"sampler": len(samplers), "target": {"node": 2 * joint, "path": path}})
-        output = builder.add(values[kept].astype(np.float32))
-        samplers.append({"input": accessors[times.tobytes()], "output": output, "interpolation": "LINEAR"})
-    return {"name": "motion", "channels": channels, "samplers": samplers}
+    rotations, times = gltf_quaternions(rig.rotations), reconstruction.times.numpy()
+    tracks = [("translation", 0, times[keys.root], rig.root[keys.root])]
+    tracks += [("rotation", 2 * joint, times[kept], rotations[kept, joint]) for joint, kept in enumerate(keys.joints)]
+    animation = {"name": "motion", "channels": [], "samplers": []}
+    builder.add_tracks(animation, tracks)
+    return animation

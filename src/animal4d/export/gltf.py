@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +60,24 @@ class GlbBuilder:
         self._binary.extend(data)
         self._views.append(view)
         return len(self._views) - 1
+
+    def add_tracks(
+        self,
+        animation: dict[str, Any],
+        tracks: Iterable[tuple[str, int, NDArray[np.floating], NDArray[np.floating]]],
+    ) -> None:
+        """Put channels with their samplers into an animation: path, node, times and values, in single precision. Tracks
+        with the same times share them."""
+        accessors: dict[bytes, int] = {}
+        for path, node, times, values in tracks:
+            times = times.astype(np.float32)
+            key = times.tobytes()
+            if key not in accessors:
+                accessors[key] = self.add(times, bounds=True)
+            channel = {"sampler": len(animation["samplers"]), "target": {"node": node, "path": path}}
+            animation["channels"].append(channel)
+            output = self.add(values.astype(np.float32))
+            animation["samplers"].append({"input": accessors[key], "output": output, "interpolation": "LINEAR"})
 
     def to_bytes(self, document: dict[str, Any]) -> bytes:
         """The whole file: `document` (scenes, nodes, meshes, ...) completed by the stored arrays."""

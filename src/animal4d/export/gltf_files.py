@@ -56,13 +56,9 @@ def with_camera(glb: bytes, reconstruction: Reconstruction) -> tuple[bytes, tupl
     document["scenes"][0]["nodes"].append(node)
     document["cameras"] = [{"name": CAMERA_NAME, "type": "perspective", "perspective": perspective}]
     if len(reconstruction) > 1:
-        animation = document["animations"][0]
-        times = builder.add(reconstruction.times.cpu().numpy().astype(np.float32), bounds=True)
-        for path, values in (("translation", places), ("rotation", rotations)):
-            animation["channels"].append(
-                {"sampler": len(animation["samplers"]), "target": {"node": node, "path": path}}
-            )
-            animation["samplers"].append({"input": times, "output": builder.add(values), "interpolation": "LINEAR"})
+        times = reconstruction.times.cpu().numpy()
+        tracks = (("translation", node, times, places), ("rotation", node, times, rotations))
+        builder.add_tracks(document["animations"][0], tracks)
     return builder.to_bytes(document), _lost(cameras.intrinsics, cameras.image_size)
 
 

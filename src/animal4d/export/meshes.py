@@ -24,7 +24,7 @@ from animal4d.body.model import BodyModel
 from animal4d.errors import Animal4dError
 from animal4d.export.axes import vectors_to_asset
 from animal4d.export.cameras import write_cameras
-from animal4d.export.texture import TEXTURE_NAME, png_bytes
+from animal4d.export.texture import TEXTURE_NAME
 from animal4d.files.atomic import writing_errors
 from animal4d.fit.reconstruction import Reconstruction
 from animal4d.geometry.mesh import vertex_normals
@@ -55,7 +55,7 @@ def write_obj_sequence(
 
     def finish(target: Path) -> None:
         if texture is not None:
-            (target / TEXTURE_NAME).write_bytes(png_bytes(texture.image))
+            (target / TEXTURE_NAME).write_bytes(texture.png)
             (target / "coat.mtl").write_text(f"newmtl coat\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {TEXTURE_NAME}\n")
 
     return _write_sequence(reconstruction, model, folder, "obj", write, finish)

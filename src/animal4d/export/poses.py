@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from animal4d.body.model import BodyModel
-from animal4d.export.scale import ASSUMED_BODY_LENGTH, metres_per_unit
+from animal4d.config import ASSUMED_BODY_LENGTH
+from animal4d.export.scale import metres_per_unit
 from animal4d.files.atomic import write_npz
 from animal4d.fit.reconstruction import Reconstruction
 

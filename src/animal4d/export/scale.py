@@ -11,11 +11,10 @@ from dataclasses import replace
 import torch
 
 from animal4d.body.model import BodyModel, ShapedBody
+from animal4d.config import ASSUMED_BODY_LENGTH
 from animal4d.errors import Animal4dError
 from animal4d.fit.reconstruction import Reconstruction
 
-ASSUMED_BODY_LENGTH = 0.75
-"""Metres from nose to tail base: a dog of the size of a Labrador retriever."""
 _SMALLEST, _LARGEST = 0.01, 100.0
 
 

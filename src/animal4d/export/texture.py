@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from animal4d.body.model import BodyModel
 from animal4d.clip import Clip, Crop
 from animal4d.errors import Animal4dError
 from animal4d.files.atomic import write_bytes
+from animal4d.files.png import png_bytes
 from animal4d.fit.reconstruction import Reconstruction
 from animal4d.fit.texture import shell_texture
 from animal4d.texture.atlas import atlas_of
@@ -60,7 +60,7 @@ def _to_original(crop: Crop) -> Float[Tensor, "frames 2 3"]:
 
 def write_texture(texture: BakedTexture, folder: Path) -> None:
     """Write `texture.png`, and `texture_seen.png`: white where a frame showed the surface, black where guessed."""
-    write_bytes(folder / TEXTURE_NAME, png_bytes(texture.image))
+    write_bytes(folder / TEXTURE_NAME, texture.png)
     write_bytes(folder / SEEN_NAME, png_bytes(texture.seen.to(torch.uint8) * 255))
 
 
@@ -87,10 +87,3 @@ def _read(path: Path, mode: str) -> Tensor:
         raise Animal4dError(
             f"{path}: cannot be read as a picture ({error}); run `animal4d reconstruct` again"
         ) from None
-
-
-def png_bytes(image: UInt8[Tensor, "height width *channels"] | Bool[Tensor, "height width"]) -> bytes:
-    """The same picture gives the same bytes."""
-    stream = BytesIO()
-    Image.fromarray(image.numpy()).save(stream, "PNG", optimize=True)
-    return stream.getvalue()

@@ -36,7 +36,6 @@ from animal4d.errors import Animal4dError
 from animal4d.export.axes import asset_from_world
 from animal4d.export.cameras import asset_cameras
 from animal4d.export.rig import ROUGHNESS, Rig, check_times, largest_weights, rig_of
-from animal4d.export.texture import png_bytes
 from animal4d.files.atomic import write_bytes
 from animal4d.fit.reconstruction import Reconstruction
 from animal4d.texture.atlas import Atlas
@@ -69,7 +68,7 @@ def write_usd(
         layer = Path(folder) / (f"{path.stem}.usdc" if packed else path.name)
         picture = f"{path.stem}_texture.png"
         if texture is not None:
-            (Path(folder) / picture).write_bytes(png_bytes(texture.image))
+            (Path(folder) / picture).write_bytes(texture.png)
         _author(reconstruction, model, layer, None if texture is None else (f"./{picture}", texture.atlas), comment)
         if packed:
             archive = Path(folder) / "packed.usdz"

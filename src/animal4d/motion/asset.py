@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from animal4d.body.model import ShapedBody
@@ -52,14 +51,10 @@ def _units(document: dict[str, Any], nodes: Mapping[str, int], body: ShapedBody)
 def _animation(
     builder: GlbBuilder, name: str, motion: Motion, body: ShapedBody, nodes: Mapping[str, int], scale: float
 ) -> dict[str, Any]:
-    rotations = gltf_quaternions(asset_quaternions(motion.joint_rotations))
-    times = builder.add(motion.times.numpy().astype(np.float32), bounds=True)
-    tracks = [("translation", 0, scale * vectors_to_asset(motion.root.numpy()))]
-    tracks += [("rotation", joint, rotations[:, joint]) for joint in range(body.model.n_joints)]
-    samplers, channels = [], []
-    for path, joint, values in tracks:
-        node = nodes[body.model.joint_names[joint]]
-        channels.append({"sampler": len(samplers), "target": {"node": node, "path": path}})
-        output = builder.add(values.astype(np.float32))
-        samplers.append({"input": times, "output": output, "interpolation": "LINEAR"})
-    return {"name": name, "channels": channels, "samplers": samplers}
+    rotations, times = gltf_quaternions(asset_quaternions(motion.joint_rotations)), motion.times.numpy()
+    joints = [nodes[joint] for joint in body.model.joint_names]
+    tracks = [("translation", joints[0], times, scale * vectors_to_asset(motion.root.numpy()))]
+    tracks += [("rotation", node, times, rotations[:, joint]) for joint, node in enumerate(joints)]
+    animation = {"name": name, "channels": [], "samplers": []}
+    builder.add_tracks(animation, tracks)
+    return animation

@@ -87,11 +87,12 @@ def grounded(
     rotations, root = joint_rotations.double(), root.double()
     motion = Motion(rotations, root, torch.zeros(len(root), 4, dtype=torch.bool), fps, root.new_zeros(2))
     most = _THRESHOLDS[path_from]
-    floors = _floors(skeleton, motion, path_from)
-    heights = (_sole_heights(skeleton, motion) - floors) / skeleton.leg_length
+    soles = skeleton.soles(rotations, root)
+    floors = _floors(soles[..., 2], path_from, fps, skeleton.leg_length)
+    heights = (soles[..., 2] - floors) / skeleton.leg_length
     if len(root) < _FEWEST:
         return replace(motion, stance=heights < most.stay_height)
-    places, velocities, ground = _in_the_animals_frame(skeleton, motion)
+    places, velocities, ground = _in_the_animals_frame(soles, motion)
     if path_from == "feet":
         low = torch.exp(-0.5 * (heights.clamp(min=0) / _LOW) ** 2)
         ground = _agreed_ground(places, velocities, low, fps, skeleton.leg_length)
@@ -110,13 +111,12 @@ def _derivative(values: Float[Tensor, "frames *others"], fps: float) -> Float[Te
 
 
 def _in_the_animals_frame(
-    skeleton: Skeleton, motion: Motion
+    soles: Float[Tensor, "frames 4 3"], motion: Motion
 ) -> tuple[Float[Tensor, "frames 4 2"], Float[Tensor, "frames 4 2"], _Ground]:
     """Places of the soles over the ground plan, their velocities, and the motion of the resting world."""
-    soles = skeleton.soles(*skeleton.forward(motion.joint_rotations, motion.root))[..., :2]
     heading = headings(motion.joint_rotations)
     back = rotation_about("z", -heading)[:, :2, :2]
-    places = ((soles - motion.root[:, None, :2])[..., None, :] @ back[:, None].mT)[..., 0, :]
+    places = ((soles[..., :2] - motion.root[:, None, :2])[..., None, :] @ back[:, None].mT)[..., 0, :]
     passing = -(back @ _derivative(motion.root[:, :2], motion.fps)[..., None])[..., 0]
     return places, _derivative(places, motion.fps), _Ground(passing, -_derivative(heading, motion.fps))
 
@@ -132,20 +132,17 @@ def _slip(
     return torch.hypot(torch.where(behind > 0, behind, _HURRY * behind), _HURRY * aside).sub(at_rest).clamp(min=0)
 
 
-def _floors(skeleton: Skeleton, motion: Motion, path_from: PathFrom) -> Float[Tensor, "frames 4"]:
-    """Height of every sole when it stands: a fit holds one paw a little higher than another, and where the ground is
-    not known, the animal slowly rises or sinks."""
-    soles = _sole_heights(skeleton, motion)
+def _floors(
+    soles: Float[Tensor, "frames 4"], path_from: PathFrom, fps: float, leg_length: float
+) -> Float[Tensor, "frames 4"]:
+    """Heights of the soles when they stand, of their heights at all times: a fit holds one paw a little higher than
+    another, and where the ground is not known, the animal slowly rises or sinks."""
     if path_from == "feet":
-        floors = -smooth_cover(-soles, round(_FLOOR_SECONDS * motion.fps))
+        floors = -smooth_cover(-soles, round(_FLOOR_SECONDS * fps))
     else:
         floors = torch.quantile(soles, _FLOOR_QUANTILE, dim=0).expand_as(soles)
     lowest = floors.amin(1, keepdim=True)
-    return torch.minimum(floors, lowest + _HIGHEST_FLOOR[path_from] * skeleton.leg_length)
-
-
-def _sole_heights(skeleton: Skeleton, motion: Motion) -> Float[Tensor, "frames 4"]:
-    return skeleton.soles(*skeleton.forward(motion.joint_rotations, motion.root))[..., 2]
+    return torch.minimum(floors, lowest + _HIGHEST_FLOOR[path_from] * leg_length)
 
 
 def _agreed_ground(

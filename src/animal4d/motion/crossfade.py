@@ -41,7 +41,8 @@ def crossfaded(skeleton: Skeleton, first: Motion, second: Motion, seconds: float
 
     share = torch.arange(1, fade + 1, dtype=torch.float64) / (fade + 1)
     share = share * share * (3 - 2 * share)
-    old, new = (quaternion_from_matrix(rotations) for rotations in _in_fade(first, second, begin, fade))
+    old = quaternion_from_matrix(first.joint_rotations[begin:])
+    new = quaternion_from_matrix(second.joint_rotations[:fade])
     turned = matrix_from_quaternion(slerp(old, new, share[:, None]))
     root = torch.lerp(first.root[begin:], second.root[:fade], share[:, None])
     return replace(
@@ -51,10 +52,6 @@ def crossfaded(skeleton: Skeleton, first: Motion, second: Motion, seconds: float
         stance=torch.cat((first.stance[:begin], first.stance[begin:] & second.stance[:fade], second.stance[fade:])),
         cyclic=False,
     )
-
-
-def _in_fade(first: Motion, second: Motion, begin: int, fade: int) -> tuple[Tensor, Tensor]:
-    return first.joint_rotations[begin:], second.joint_rotations[:fade]
 
 
 def _best_entry(skeleton: Skeleton, first: Motion, second: Motion, fade: int) -> int:

@@ -71,7 +71,7 @@ def _planted(skeleton: Skeleton, motion: Motion) -> Motion:
         targets = natural + torch.stack(corrections, dim=1)
         targets[..., 2] += torch.where(motion.stance, 0, smooth_cover(raised, half_width))
         targets = targets - (flat @ soles[..., None])[..., 0]
-        planted = _with_paws_at(skeleton, motion, targets, flat)
+        planted = _with_paws_at(skeleton, motion, turned, places, targets, flat)
         heights = skeleton.foot_heights(planted.joint_rotations, planted.root)
         pins[..., 2] -= torch.where(motion.stance, heights, 0)
         raised += (least - heights).clamp(min=0)
@@ -177,10 +177,12 @@ def _cubic(start: tuple[Tensor, Tensor], end: tuple[Tensor, Tensor], gap: int) -
 def _with_paws_at(
     skeleton: Skeleton,
     motion: Motion,
+    turned: Float[Tensor, "frames joints 3 3"],
+    places: Float[Tensor, "frames joints 3"],
     targets: Float[Tensor, "frames 4 3"],
     orientations: Float[Tensor, "frames 4 3 3"],
 ) -> Motion:
-    turned, places = skeleton.forward(motion.joint_rotations, motion.root)
+    """`turned` and `places` are the joints of the motion in the world."""
     bow = _bow(skeleton, places, targets, motion.fps)
     places = places.clone()
     places[..., 2] -= bow[:, None]

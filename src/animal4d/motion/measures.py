@@ -50,7 +50,7 @@ class FootMeasures:
 def measure_feet(skeleton: Skeleton, motion: Motion, stance: Bool[Tensor, "frames 4"] | None = None) -> FootMeasures:
     """Slides over the stances of the motion, or over other ones, such as the true ones."""
     stance = motion.stance if stance is None else stance
-    soles = skeleton.soles(*skeleton.forward(motion.joint_rotations, motion.root))[..., :2]
+    soles = skeleton.soles(motion.joint_rotations, motion.root)[..., :2]
     soles = soles - (motion.times[:, None] * motion.ground_velocity)[:, None]
     reaches = torch.tensor([foot.leg.reach for foot in skeleton.feet], dtype=torch.float64)
     soles = soles / reaches[:, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,9 +32,18 @@ def write_preview(
     still = replace(reconstruction, times=torch.zeros_like(reconstruction.times))
     unturned = Turntable(still, model, _PANE, texture)
     frames = len(reconstruction)
-    write_video(folder / f"{name}.mp4", (_bytes(unturned.draw(frame)) for frame in range(frames)), reconstruction.fps)
-    moments = np.linspace(0, frames - 1, _MOMENTS).round().astype(int)
-    panes = [_bytes(unturned.draw(int(frame))) for frame in moments]
+    moments = np.linspace(0, frames - 1, _MOMENTS).round().astype(int).tolist()
+    kept: dict[int, UInt8[ndarray, "height width 3"]] = {}
+
+    def drawn() -> Iterator[UInt8[ndarray, "height width 3"]]:
+        for frame in range(frames):
+            picture = _bytes(unturned.draw(frame))
+            if frame in moments:
+                kept[frame] = picture
+            yield picture
+
+    write_video(folder / f"{name}.mp4", drawn(), reconstruction.fps)
+    panes = [kept[frame] for frame in moments]
     rows = [np.concatenate(panes[start : start + _PER_ROW], axis=1) for start in range(0, _MOMENTS, _PER_ROW)]
     with atomic_path(folder / f"{name}.png") as temporary:
         Image.fromarray(np.concatenate(rows)).save(temporary)

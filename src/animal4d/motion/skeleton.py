@@ -62,9 +62,10 @@ class Skeleton:
         return torch.stack(turned, dim=1), torch.stack(places, dim=1)
 
     def soles(
-        self, turned: Float[Tensor, "frames joints 3 3"], places: Float[Tensor, "frames joints 3"]
+        self, joint_rotations: Float[Tensor, "frames joints 3 3"], root: Float[Tensor, "frames 3"]
     ) -> Float[Tensor, "frames 4 3"]:
         """Middle of every sole in the world."""
+        turned, places = self.forward(joint_rotations, root)
         paws = [foot.leg.joints[3] for foot in self.feet]
         soles = torch.stack([foot.sole for foot in self.feet])
         return places[:, paws] + (turned[:, paws] @ soles[..., None])[..., 0]

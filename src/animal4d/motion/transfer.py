@@ -30,19 +30,18 @@ def carried_over(motion: Motion, source: Skeleton, target: Skeleton) -> Motion:
     return _set_down(_levelled(scaled, target), target)
 
 
-def _standing_heights(motion: Motion, skeleton: Skeleton) -> Float[Tensor, "4"]:
+def _standing_heights(motion: Motion, soles: Float[Tensor, "frames 4 3"]) -> Float[Tensor, "4"]:
     """Mean height of every sole in its stances; NaN for a paw that never stands."""
-    soles = skeleton.soles(*skeleton.forward(motion.joint_rotations, motion.root))[..., 2]
-    return torch.where(motion.stance, soles, 0).sum(0) / motion.stance.sum(0)
+    return torch.where(motion.stance, soles[..., 2], 0).sum(0) / motion.stance.sum(0)
 
 
 def _levelled(motion: Motion, skeleton: Skeleton) -> Motion:
     """Tilted about the root's y axis until standing front and hind paws are equally high."""
-    heights = _standing_heights(motion, skeleton)
+    soles = skeleton.soles(motion.joint_rotations, motion.root)
+    heights = _standing_heights(motion, soles)
     front, back = heights[:2].nanmean(), heights[2:].nanmean()
     if not bool(torch.isfinite(front - back)):
         return motion
-    soles = skeleton.soles(*skeleton.forward(motion.joint_rotations, motion.root))
     ahead = motion.joint_rotations[:, 0, :, 0]
     apart = ((soles[:, :2].mean(1) - soles[:, 2:].mean(1)) * ahead).sum(-1).mean()
     tilt = torch.atan2(front - back, apart).clamp(-_STEEPEST, _STEEPEST)
@@ -52,7 +51,7 @@ def _levelled(motion: Motion, skeleton: Skeleton) -> Motion:
 
 
 def _set_down(motion: Motion, skeleton: Skeleton) -> Motion:
-    heights = _standing_heights(motion, skeleton)
+    heights = _standing_heights(motion, skeleton.soles(motion.joint_rotations, motion.root))
     if bool(heights.isnan().all()):
         lowest = skeleton.foot_heights(motion.joint_rotations, motion.root).min()
         heights = lowest.expand(4)

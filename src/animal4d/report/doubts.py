@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from animal4d import __version__
-from animal4d.export.scale import ASSUMED_BODY_LENGTH
+from animal4d.config import ASSUMED_BODY_LENGTH
 from animal4d.report.motion import Motion, seen_shares
 from animal4d.report.run import ShownRun
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import trimesh
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 from numpy.typing import NDArray
@@ -206,6 +205,8 @@ class _RunScene:
     group instead of another and never a mesh before the picture of another frame."""
 
     def __init__(self, server: Any, run: ShownRun, index: int, offset: NDArray[np.float64]) -> None:
+        import trimesh  # comes with viser
+
         self.run = run
         self.offset = offset
         self._server = server

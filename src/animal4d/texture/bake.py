@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from animal4d.body.model import BodyModel
+from animal4d.files.png import png_bytes
 from animal4d.geometry.cameras import Cameras
 from animal4d.geometry.rasterize import rasterize
 from animal4d.texture.atlas import Atlas, atlas_of, texels_of
@@ -62,6 +64,11 @@ class BakedTexture:
         above = (1 - across) * texel(y0, x0) + across * texel(y0, x1)
         below = (1 - across) * texel(y1, x0) + across * texel(y1, x1)
         return (1 - down) * above + down * below
+
+    @cached_property
+    def png(self) -> bytes:
+        """The picture as a file. To compress it takes longer than a second, and a run needs it twice."""
+        return png_bytes(self.image)
 
     @property
     def seen_share(self) -> float:

@@ -14,6 +14,7 @@ from scipy.ndimage import distance_transform_edt
 from animal4d.body.model import BodyModel
 from animal4d.geometry.mesh import unique_edges
 from animal4d.texture.atlas import Atlas, Texels
+from animal4d.texture.observations import look_up
 
 ENOUGH = 0.3
 """Weight of a texel's views from which they outweigh what is known of it otherwise."""
@@ -73,15 +74,11 @@ def _mirrored(
     at = face[texels.face_index.numpy()]
     shuffled = np.take_along_axis(texels.barycentrics.numpy(), order[texels.face_index.numpy()], axis=1)
     uv = atlas.uv.numpy()[atlas.faces.numpy()[np.maximum(at, 0)]]
-    places = (shuffled[..., None] * uv).sum(1).astype(np.float32) * texels.size - 0.5
+    places = (shuffled[..., None] * uv).sum(1).astype(np.float32) * texels.size
     covered = texels.covered.numpy()
     image = np.zeros((*covered.shape, 4), np.float32)
     image[covered] = np.concatenate((color * trust[:, None], trust[:, None]), axis=1)
-    n, side = len(places), 4096
-    table = np.zeros((-(-n // side) * side, 2), np.float32)
-    table[:n] = places
-    table = table.reshape(-1, side, 2)
-    found = cv2.remap(image, table[..., 0], table[..., 1], cv2.INTER_LINEAR).reshape(-1, 4)[:n]
+    found = look_up(image, places, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
     found_trust = np.where(at >= 0, found[:, 3], 0)
     return found[:, :3] / np.maximum(found[:, 3:], 1e-6), found_trust
 

@@ -76,7 +76,7 @@ def observe(
         index, pixels, weight = seen
         picture, placed = picture_of(frame)
         where = pixels @ placed[:, :2].T + placed[:, 2]
-        color = _look_up(picture, where)
+        color = look_up(picture, where, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
         keep_better(kept.color, kept.weight, kept.frame, index, color, weight * np.float32(scale**2), frame)
     return kept
 
@@ -165,11 +165,11 @@ def without_background(picture: ndarray, mask: ndarray) -> ndarray:
     return np.where((inside > 0)[..., None], picture, color_of[label])
 
 
-def _look_up(picture: ndarray, pixels: ndarray) -> ndarray:
-    """Colours at places (points, 2), where the centre of the first pixel is (0.5, 0.5), by cubic interpolation."""
+def look_up(picture: ndarray, pixels: ndarray, interpolation: int, border: int) -> ndarray:
+    """Values at places (points, 2), where the centre of the first pixel is (0.5, 0.5), as OpenCV interpolates."""
     n, side = len(pixels), 4096
     padded = np.zeros((-(-n // side) * side, 2), np.float32)
     padded[:n] = pixels - 0.5
     places = padded.reshape(-1, side, 2)
-    result = cv2.remap(picture, places[..., 0], places[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    return result.reshape(-1, 3)[:n]
+    result = cv2.remap(picture, places[..., 0], places[..., 1], interpolation, borderMode=border)
+    return result.reshape(-1, picture.shape[2])[:n]

@@ -107,17 +107,8 @@ class Run {
       }));
   }
 
-  frameAt(time) {
-    const own = this.data.times;
-    let nearest = 0;
-    for (let index = 1; index < own.length; index++) {
-      if (Math.abs(own[index] - time) < Math.abs(own[nearest] - time)) nearest = index;
-    }
-    return nearest;
-  }
-
   show(time) {
-    const frame = this.frameAt(time);
+    const frame = nearestIndex(this.data.times, time);
     this.time = time;
     if (frame !== this.frame) {
       this.frame = frame;
@@ -156,17 +147,9 @@ const runs = DATA.runs.map((data, index) => new Run(data, index));
 const state = { time: times[0], frame: -1, playing: false, speed: 1, before: 0 };
 const scrub = $("#scrub");
 
-function nearestFrame(time) {
-  let nearest = 0;
-  times.forEach((value, index) => {
-    if (Math.abs(value - time) < Math.abs(times[nearest] - time)) nearest = index;
-  });
-  return nearest;
-}
-
 function show(time) {
   state.time = Math.min(Math.max(time, times[0]), times[times.length - 1]);
-  const frame = nearestFrame(state.time);
+  const frame = nearestIndex(times, state.time);
   runs.forEach((run) => run.show(run.data.times[0] + state.time - times[0]));
   if (frame === state.frame) return;
   state.frame = frame;
@@ -259,7 +242,7 @@ function listen() {
       const box = svg.getBoundingClientRect();
       const x = ((event.clientX - box.left) / box.width) * svg.viewBox.baseVal.width;
       play(false);
-      show(times[places.reduce((best, place, index) => (Math.abs(place - x) < Math.abs(places[best] - x) ? index : best), 0)]);
+      show(times[nearestIndex(places, x)]);
     };
     svg.addEventListener("pointerdown", seek);
     svg.addEventListener("pointermove", (event) => event.buttons && seek(event));

@@ -131,10 +131,19 @@ class GltfAsset {
   }
 }
 
-function sampled({ times, values, width, interpolation, path }, time) {
-  const last = times.length - 1;
+/** Index of the value nearest to a given one, the first of several. */
+function nearestIndex(values, wanted) {
+  let nearest = 0;
+  for (let index = 1; index < values.length; index++) {
+    if (Math.abs(values[index] - wanted) < Math.abs(values[nearest] - wanted)) nearest = index;
+  }
+  return nearest;
+}
+
+/** The keys before and after a time, the seconds between them, and how far the time is from the one to the other. */
+function between(times, time) {
   let low = 0;
-  let high = last;
+  let high = times.length - 1;
   while (high - low > 1) {
     const middle = (low + high) >> 1;
     if (times[middle] <= time) low = middle;
@@ -142,6 +151,11 @@ function sampled({ times, values, width, interpolation, path }, time) {
   }
   const span = times[high] - times[low];
   const share = span > 0 ? Math.min(Math.max((time - times[low]) / span, 0), 1) : 0;
+  return { low, high, span, share };
+}
+
+function sampled({ times, values, width, interpolation, path }, time) {
+  const { low, high, span, share } = between(times, time);
   const cubic = interpolation === "CUBICSPLINE";
   const at = (key, part = 1) => {
     const start = cubic ? (3 * key + part) * width : key * width;
@@ -511,13 +525,8 @@ class AssetViewer {
   }
 
   target() {
-    const last = this.times.length - 1;
-    let index = 0;
-    while (index < last - 1 && this.times[index + 1] <= this.time) index++;
-    const next = Math.min(index + 1, last);
-    const span = this.times[next] - this.times[index];
-    const share = span > 0 ? Math.min(Math.max((this.time - this.times[index]) / span, 0), 1) : 0;
-    return this.path[index].map((value, axis) => value + share * (this.path[next][axis] - value));
+    const { low, high, share } = between(this.times, this.time);
+    return this.path[low].map((value, axis) => value + share * (this.path[high][axis] - value));
   }
 
   /** Projection times view, and the place of the camera. */
@@ -552,11 +561,7 @@ class AssetViewer {
   }
 
   frame() {
-    let nearest = 0;
-    this.times.forEach((time, index) => {
-      if (Math.abs(time - this.time) < Math.abs(this.times[nearest] - this.time)) nearest = index;
-    });
-    return nearest;
+    return nearestIndex(this.times, this.time);
   }
 
   /** Show the asset at a time in seconds; `picture`: what the camera filmed, drawn behind it in the camera's view. */
