@@ -23,7 +23,7 @@ from animal4d.synth.config import SynthConfig
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/examples/01"))
-    parser.add_argument("--steps", type=int, default=60, help="optimisation steps; the default of a real run is 400")
+    parser.add_argument("--steps", type=int, default=60, help="optimisation steps; the default of a real run is 600")
     parser.add_argument("--frames", type=int, default=16)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -65,6 +65,45 @@ def test_a_run_from_frames_alone(footage: Path, seeing: Path, tmp_path: Path, mo
     assert eyes.looks == looks, "the clip of the run is measured, with the masks that it had"
 
 
+def test_a_tree_from_frames_alone(footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    eyes = TruthEyes()
+    monkeypatch.setattr(LOADER, lambda: eyes)
+    tree = tmp_path / "tree"
+    outcome = animal4d("preprocess", footage, "--out", tree)
+    assert outcome.status == 0, outcome.err
+    assert f"{COUNT} of {COUNT} frames, found by the built-in eyes" in outcome.out
+    assert "masks from a segmenter are better" in " ".join(outcome.err.split())
+    for path in sorted(footage.iterdir()):
+        # Clutter is darker than any colour of the animal.
+        true = np.asarray(Image.open(path)).min(axis=2) > 70
+        mask = f"frame{int(path.stem):06d}.png"
+        for folder in (tree / "cop3d_data/dog/frames/masks", tree / "refined_masks/frames"):
+            found = np.asarray(Image.open(folder / mask)) > 127
+            assert (found & true).sum() / (found | true).sum() > 0.8  # a map of 48 x 48 sharpened by the picture
+    looks = eyes.looks
+    again = animal4d("preprocess", footage, "--out", tree)
+    assert again.status == 0 and eyes.looks == looks, "masks of the same network are current"
+    monkeypatch.setattr(LOADER, lambda: TruthEyes(version="another"))
+    assert "written  masks" in animal4d("preprocess", footage, "--out", tree).out
+
+
+def test_a_box_says_which_animal_the_tree_is_of(footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(LOADER, TruthEyes)
+    outcome = animal4d("preprocess", footage, "--box", "0,0,12,12", "--out", tmp_path / "tree")
+    assert outcome.status != 0 and "--box" in outcome.err, "nothing is in the corner"
+
+
+def test_a_tree_without_eyes_needs_masks(footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def missing() -> TruthEyes:
+        raise AssertionError("nobody asked for them")
+
+    monkeypatch.setattr(LOADER, missing)
+    outcome = animal4d("preprocess", footage, "--no-eyes", "--out", tmp_path / "tree")
+    words = " ".join(outcome.err.split())
+    assert outcome.status != 0 and "--masks" in words and "--box" in words
+    assert not (tmp_path / "tree").exists()
+
+
 def test_damaged_weights_are_one_line(footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from animal4d.eyes.eyes import load_eyes
 

@@ -17,7 +17,7 @@ OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior
 class Preprocess:
     """Write the cues of a clip as the published data tree of 4D-Animal; what is there and current stays.
 
-    Example: animal4d preprocess my_dog.mp4 --masks my_dog_masks --out data/mine
+    Example: animal4d preprocess my_dog.mp4 --out data/mine
 
     Example: animal4d preprocess my_dog.mp4 --masks my_dog_masks --run runs/my_dog --out data/mine
     """
@@ -35,9 +35,13 @@ class Preprocess:
     fitted: Annotated[Path | None, tyro.conf.arg(name="run", metavar="PATH", help_behavior_hint="")] = None
     """Folder of a finished run on the same clip: part masks, surface, cameras and keypoints come from its animal."""
     masks: OptionalPath = None
-    """Folder of masks with the frames' names or in their order (or a mask video)."""
+    """Folder of masks with the frames' names or in their order (or a mask video). Best made by a segmenter; where
+    neither they nor the source bring any, the built-in network finds them."""
     box: OptionalBox = None
-    """Without masks: a box around the animal in the first frame, in pixels. Starts GrabCut."""
+    """Without masks: a box around the animal in the first frame, in pixels, where there are several, or none is
+    found."""
+    eyes: bool = True
+    """Whether the built-in network finds masks where none are given. Without it, --box starts GrabCut."""
     cameras: OptionalPath = None
     """cameras.json with intrinsics and camera poses, if you have them."""
     fps: OptionalFloat = None
@@ -66,12 +70,15 @@ class Preprocess:
             masks=self.masks,
             cameras=self.cameras,
             box=parse_box(self.box),
+            eyes=self.eyes,
             fps=self.fps,
             choice=FrameChoice(self.start, self.stop, self.stride, self.max_frames),
         )
         request = PreprocessRequest(clip, self.out, self.sequence, self.category, self.fitted)
         with ConsoleProgress() as progress:
             made = preprocess(request, progress.part)
+            for warning in made.warnings:
+                progress.warning(warning)
         console = Console(highlight=False)
         for report in made.entries:
             console.print(f"{report.state:9}[bold]{report.entry}[/bold]: {escape(report.note)}", soft_wrap=True)

@@ -39,8 +39,7 @@ class Synth:
         from animal4d.synth.external_data import write_external_data
 
         console = Console()
-        if self.layout == "folder":
-            check_empty(self.out)  # rendering takes a while
+        check_empty(self.out)  # rendering takes a while
         with console.status("rendering") as status:
             clip = make_synthetic_clip(self.clip)
             if self.layout == "folder":

@@ -35,7 +35,7 @@ PART_LABELS = {
 }
 """Labels by name. Whoever cannot tell the legs apart (left and right are the animal's own) calls all of them "leg".
 "unknown" is a part of the animal, but nobody knows which; it is not "none"."""
-_LABEL_OF_FILE = {0: NONE, 11: HEAD, 12: TORSO, 13: LEG, 14: TAIL}
+LABEL_OF_FILE = {0: NONE, 11: HEAD, 12: TORSO, 13: LEG, 14: TAIL}
 """PartGLEE's numbers, as published: head, body, foot, tail."""
 
 
@@ -124,7 +124,7 @@ def _read(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
     values = checked_array(content, size, str(path))
     labels = np.zeros(size, np.uint8)
     known = np.zeros(size, bool)
-    for value, label in _LABEL_OF_FILE.items():
+    for value, label in LABEL_OF_FILE.items():
         here = values == value
         labels[here] = label
         known |= here

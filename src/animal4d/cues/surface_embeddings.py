@@ -77,6 +77,13 @@ def transferred(
     return scale * target_functions @ (matrix @ (source_functions.T @ (source_mass @ source_values)))
 
 
+def spectral_embedding(basis: SpectralBasis) -> Float[ndarray, "vertices 16"]:
+    """The first functions that are not constant, scaled to unit vectors at every vertex: a stand-in for CSE's
+    own."""
+    waves = basis.functions[:, 1 : EMBEDDING_SIZE + 1]
+    return waves / np.linalg.norm(waves, axis=1, keepdims=True)
+
+
 def template_embeddings(files: EmbeddingFiles, model: BodyModel) -> Float[Tensor, "vertices 16"]:
     """Unit-length CSE embedding of every vertex of a template.
 

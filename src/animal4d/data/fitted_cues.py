@@ -12,21 +12,17 @@ from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from animal4d.body.model import PART_NAMES, BodyModel
-from animal4d.cues.parts import PART_LABELS
+from animal4d.body.model import BodyModel
 from animal4d.cues.surface import DETECTED_CLASSES, Detection
+from animal4d.data.layout import LABELS_OF_PARTS
 from animal4d.data.surface_maps import padded_box, render_detection, rest_pose_cameras
 from animal4d.errors import Animal4dError
 from animal4d.files.checksums import file_checksum
 from animal4d.fit.reconstruct import load_template
 from animal4d.fit.reconstruction import Reconstruction
 from animal4d.geometry.cameras import Cameras
-from animal4d.geometry.rasterize import rasterize
+from animal4d.geometry.rasterize import nearest_corners, rasterize
 from animal4d.run_folder import RunFolder
-
-_PART_OF_LABEL = torch.tensor(
-    [PART_LABELS["leg" if name.endswith("leg") else name] for name in PART_NAMES], dtype=torch.uint8
-)
 
 
 @dataclass(frozen=True)
@@ -86,9 +82,9 @@ def fitted_parts(fitted: FittedClip, row: int, mask: Bool[ndarray, "height width
     """Labels of `cues.parts.PART_LABELS` at the frame's resolution; none beyond the mask."""
     camera, faces = fitted.camera(row), fitted.model.faces
     fragments = rasterize(camera.transform(fitted.vertices[[row]]), faces, camera.intrinsics, fitted.cameras.image_size)
-    nearest = fragments.barycentrics[0].argmax(dim=-1, keepdim=True)
-    corner = faces[fragments.face_index[0].clamp_min(0)].gather(-1, nearest).squeeze(-1)
-    labels = (_PART_OF_LABEL[fitted.model.part_labels[corner]] * fragments.covered[0]).numpy()
+    table = torch.tensor(LABELS_OF_PARTS, dtype=torch.uint8)
+    part = fitted.model.part_labels[nearest_corners(fragments, faces)]
+    labels = (table[part] * fragments.covered)[0].numpy()
     return labels if mask is None else np.where(mask, labels, 0).astype(np.uint8)
 
 

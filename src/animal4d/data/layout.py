@@ -27,7 +27,8 @@ from PIL import Image
 from scipy.stats import rankdata
 from torch import Tensor
 
-from animal4d.cues.parts import HEAD, LEG, NONE, TAIL, TORSO
+from animal4d.body.model import PART_NAMES
+from animal4d.cues.parts import LABEL_OF_FILE, PART_LABELS
 from animal4d.cues.surface import DETECTED_CLASSES, Detection
 from animal4d.data.index import cut_index
 from animal4d.errors import Animal4dError
@@ -38,7 +39,9 @@ from animal4d.readers.cop3d_index import INDEX_NAME
 
 FRAME_LIMIT = 200
 """So many first frames of a sequence do the published CSE and PnP files cover."""
-_NUMBER_IN_FILE = {NONE: 0, HEAD: 11, TORSO: 12, LEG: 13, TAIL: 14}
+_NUMBER_IN_FILE = {label: number for number, label in LABEL_OF_FILE.items()}
+LABELS_OF_PARTS = tuple(PART_LABELS["leg" if name.endswith("leg") else name] for name in PART_NAMES)
+"""What a part mask calls each of the body's parts: it does not tell the legs apart."""
 _JPEG_QUALITY = 95
 _RENAMED = (
     (b"cnumpy._core.", b"cnumpy.core."),

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from animal4d.body.template import load_builtin_template
-from animal4d.cues.surface_embeddings import EMBEDDING_SIZE, EmbeddingFiles, template_embeddings
+from animal4d.cues.surface_embeddings import EmbeddingFiles, spectral_embedding, template_embeddings
 from animal4d.cues.tracks import LucasKanadeTracks
 from animal4d.data import layout
 from animal4d.data.fitted_cues import (
@@ -81,6 +81,8 @@ class Preprocessed:
 
     place: SequencePlace
     entries: tuple[EntryReport, ...]
+    warnings: tuple[str, ...] = ()
+    """What the user should know about the frames, and about masks that were written now."""
 
 
 @dataclass
@@ -93,6 +95,8 @@ class _Work:
     progress: Progress | None
     own: Provenance
     reports: list[EntryReport] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    """About masks."""
 
     def stems(self) -> list[str]:
         return [frame_stem(number) for number in self.source.numbers]
@@ -135,7 +139,7 @@ def preprocess(request: PreprocessRequest, progress: Progress | None = None) -> 
     _tracking_points(work, images, refined)
     _shared(work)
     _from_surface(work, refined)
-    return Preprocessed(place, tuple(work.reports))
+    return Preprocessed(place, tuple(work.reports), (*source.frames.warnings, *work.warnings))
 
 
 def _check_place(work: _Work) -> bool:
@@ -250,10 +254,11 @@ def _masks(work: _Work, entry: str, maker: MaskMaker, folder: Path, write: Calla
         wanted, found = set(missing), 0
         masks = maker.make(work.progress)
         for done, (path, mask) in enumerate(zip(paths, masks.read(), strict=True), start=1):
-            found += mask is not None
+            found += mask is not None and bool(mask.any())
             if path in wanted:
                 write(path, np.zeros(size, np.float32) if mask is None else mask)
             work.tell(f"writing {entry.replace('_', ' ')}", done, len(paths))
+        work.warnings += [warning for warning in masks.warnings if warning not in work.warnings]
         return f"{found} of {len(paths)} frames, {masks.description}"
 
     _entry(work.reports, work.own, entry, note, paths, make, lambda: folder.glob("*.png"))
@@ -320,8 +325,7 @@ def _shared(work: _Work) -> None:
         for path in spectral[:2]:
             layout.write_basis(path, basis.functions, basis.areas)
         layout.write_functional_map(spectral[2], np.eye(FUNCTIONS))
-        waves = basis.functions[:, 1 : EMBEDDING_SIZE + 1]
-        layout.write_embedding(spectral[3], waves / np.linalg.norm(waves, axis=1, keepdims=True))
+        layout.write_embedding(spectral[3], spectral_embedding(basis))
         return f"{FUNCTIONS} functions of {model.name}, embeddings from them"
 
     note = entry_note("laplace-beltrami", _VERSION, mesh=mesh, functions=FUNCTIONS)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,25 @@ import torch
 
 from animal4d.errors import Animal4dError
 from animal4d.files.checksums import file_checksum
-from animal4d.files.paths import IMAGE_SUFFIXES, list_images
+from animal4d.files.paths import list_images
 from animal4d.geometry.cameras import Cameras
 from animal4d.readers.address import SequenceAddress, parse_address
 from animal4d.readers.cameras import read_cameras
-from animal4d.readers.cop3d import FrameChoice, read_frame_mask
+from animal4d.readers.cop3d import FrameChoice, SequenceMasks, check_images, chosen_places, common_size
 from animal4d.readers.cop3d_index import FrameMask, IndexedFrame, open_index
 from animal4d.readers.crop import Box
 from animal4d.readers.external import external_files, open_external
-from animal4d.readers.folder import DEFAULT_FPS, FolderSource, read_frame, size_in_words
-from animal4d.readers.grabcut import grabcut_masks
-from animal4d.readers.masks import MaskSource, open_masks
-from animal4d.readers.source import FrameSource, Image, Mask, Progress, Selection, frame_range
-from animal4d.readers.video import VideoSource
+from animal4d.readers.folder import DEFAULT_FPS, FolderSource, read_frame
+from animal4d.readers.load import (
+    clip_name,
+    frames_and_masks,
+    open_frames,
+    open_mask_source,
+    wanted_eyes,
+    without_masks,
+)
+from animal4d.readers.masks import MaskSource
+from animal4d.readers.source import FrameSource, Image, Progress, Selection, frame_range
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,7 @@ class ClipRequest:
     masks: Path | None = None
     cameras: Path | None = None
     box: Box | None = None
+    eyes: bool = True
     fps: float | None = None
     choice: FrameChoice = field(default_factory=FrameChoice)
 
@@ -87,35 +94,19 @@ def open_clip(request: ClipRequest) -> SourceClip:
 
 
 def _open_footage(request: ClipRequest) -> SourceClip:
-    path, masks_path = Path(request.source), request.masks
-    if not path.exists():
-        raise Animal4dError(f"no such file or folder: {path}")
-    name = re.sub(r"[^A-Za-z0-9_-]+", "_", path.resolve().stem if path.is_file() else path.resolve().name)
-    if path.is_dir() and (path / "frames").is_dir():
-        beside = path / "masks"
-        masks_path = beside if masks_path is None and beside.is_dir() else masks_path
-        path = path / "frames"
-    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
-        frames: FrameSource = FolderSource(path, request.fps)
-    elif request.fps is not None:
-        raise Animal4dError(f"--fps is for folders of frames; {path} is a video and has its own times")
-    else:
-        frames = VideoSource(path)
+    source = Path(request.source)
+    path, masks_path = frames_and_masks(source, request.masks)
+    frames = open_frames(path, request.fps)
     choice = request.choice
     selection = frames.select(choice.start, choice.stop, choice.stride, choice.max_frames)
     files = [frames.files[number] if isinstance(frames, FolderSource) else None for number in selection.numbers]
-    maker = _given_masks(request, masks_path, frames, selection)
-    if maker is None:
-        raise Animal4dError(
-            f"{path} comes without masks: give them by --masks, or the animal's place in the first frame by "
-            "--box x,y,width,height"
-        )
+    maker = _mask_maker(request, masks_path, frames, selection)
     cameras: list[Cameras | None] = [None] * len(selection)
     if request.cameras is not None:
         intrinsics, poses = read_cameras(request.cameras, selection.numbers, frames.count(), frames.size)
         cameras = [Cameras(intrinsics[[i]], poses[[i]], frames.size) for i in range(len(selection))]
     return SourceClip(
-        name=name,
+        name=re.sub(r"[^A-Za-z0-9_-]+", "_", clip_name(source)),
         category=None,
         frames=frames,
         selection=selection,
@@ -131,23 +122,22 @@ def _open_footage(request: ClipRequest) -> SourceClip:
 def _open_sequence(request: ClipRequest, address: SequenceAddress) -> SourceClip:
     if request.cameras is not None or request.fps is not None:
         raise Animal4dError(f"--cameras and --fps are for videos and folders: {address} brings its own")
-    index = open_external(address.root) if address.layout == "external" else open_index(address.root)
+    external = address.layout == "external"
+    index = open_external(address.root) if external else open_index(address.root)
     sequence, every = index.sequence(address.sequence), index.frames(address.sequence)
-    choice = request.choice
-    places = frame_range(choice.start, choice.stop, choice.stride, choice.max_frames, len(every))
-    chosen = [every[place] for place in places]
-    if not chosen:
-        raise Animal4dError(f"{address} has {len(every)} frames; none is left from --start {choice.start} on")
-    frames = _SequenceFrames(str(address), chosen)
+    source, choice = str(address), request.choice
+    chosen = [every[place] for place in chosen_places(source, len(every), choice)]
+    frames = _SequenceFrames(source, chosen)
     selection = frames.select(0, None, 1, None)
-    refined = _given_masks(request, request.masks, frames, selection)
-    if refined is None and address.layout == "external":
-        folder = external_files(address.root, sequence, every).refined_masks
-        if folder is not None:
-            refined = _sequence_masks([folder / f"{frame.image_path.stem}.png" for frame in chosen], frames, True)
-    own = [frame.mask.path if frame.mask is not None else None for frame in chosen]
-    if refined is None and not any(path is not None and path.is_file() for path in own):
-        raise Animal4dError(f"{address} comes without masks: give them by --masks")
+    own = _sequence_masks(chosen)
+    refined = None
+    if request.masks is not None or request.box is not None:
+        refined = _mask_maker(request, request.masks, frames, selection)
+    elif external and (folder := external_files(address.root, sequence, every).refined_masks) is not None:
+        files = [FrameMask(folder / f"{frame.image_path.stem}.png", refined=True) for frame in chosen]
+        refined = _sequence_masks([replace(frame, mask=mask) for frame, mask in zip(chosen, files, strict=True)])
+    elif not _mask_files(chosen):
+        refined = _mask_maker(request, None, frames, selection)
     return SourceClip(
         name=address.sequence,
         category=sequence.category,
@@ -156,53 +146,51 @@ def _open_sequence(request: ClipRequest, address: SequenceAddress) -> SourceClip
         numbers=tuple(frame.number for frame in chosen),
         files=tuple(frame.image_path for frame in chosen),
         cameras=tuple(frame.camera for frame in chosen),
-        masks=_sequence_masks(own, frames, False),
+        masks=own,
         refined_masks=refined,
         inputs=[_checksums(frames.files), [frame.number for frame in chosen], selection.times],
         quality=sequence.viewpoint_quality_score,
     )
 
 
-def _given_masks(
-    request: ClipRequest, path: Path | None, frames: FrameSource, selection: Selection
-) -> MaskMaker | None:
-    """Masks that the user brought, or GrabCut from a box; None where there is neither."""
+def _mask_maker(request: ClipRequest, path: Path | None, frames: FrameSource, selection: Selection) -> MaskMaker:
+    """Masks that the user brought, or such as the built-in network or GrabCut finds.
+
+    Raises Animal4dError where there is none of these.
+    """
     if path is not None:
         if not path.exists():
             raise Animal4dError(f"no such folder or video of masks: {path}")
-        return MaskMaker(lambda _: open_masks(path, frames, selection.numbers), ["given", _fingerprint(path)])
-    box = request.box
-    if box is not None:
-        made: list[MaskSource] = []
+        inputs: list[Any] = ["given", _fingerprint(path)]
+    elif request.eyes:
+        inputs = ["eyes", wanted_eyes().version, request.box]
+    elif request.box is not None:
+        inputs = ["grabcut", request.box]
+    else:
+        raise without_masks(frames.path)
+    made: list[MaskSource] = []
 
-        def cut_out(progress: Progress | None) -> MaskSource:
-            # Minutes of work, which masks and refined masks share.
-            if not made:
-                made.append(grabcut_masks(frames, selection, box, progress))
-            return made[0]
+    def make(progress: Progress | None) -> MaskSource:
+        # Finding them may take minutes, which masks and refined masks share.
+        if not made:
+            masks, notes = open_mask_source(frames, selection, path, request.box, request.eyes, progress)
+            masks.warnings.extend(notes)
+            made.append(masks)
+        return made[0]
 
-        return MaskMaker(cut_out, ["grabcut", box])
-    return None
+    return MaskMaker(make, inputs)
 
 
 class _SequenceFrames:
     """Frames of an index as a source; they are numbered by their places among the chosen ones."""
 
     def __init__(self, address: str, frames: Sequence[IndexedFrame]) -> None:
+        check_images(address, frames)
         self.path = Path(address)
-        self.size = frames[0].image_size
+        self.size = common_size(address, frames)
         self.warnings: list[str] = []
         self.files = [frame.image_path for frame in frames]
         self._frames = frames
-        missing = [file for file in self.files if not file.is_file()]
-        if missing:
-            raise Animal4dError(f"{missing[0]} does not exist: download the sequence again, or choose other frames")
-        other = next((frame for frame in frames if frame.image_size != self.size), None)
-        if other is not None:
-            raise Animal4dError(
-                f"{other.image_path} is {size_in_words(other.image_size)} but the first frame "
-                f"{size_in_words(self.size)}: choose frames of one size by --start and --stop"
-            )
 
     @property
     def stems(self) -> list[str]:
@@ -224,25 +212,13 @@ class _SequenceFrames:
             yield read_frame(self.files[number], self.size, "the index says")
 
 
-class _SequenceMasks:
-    """Masks of a sequence: 255 times the probability, or (refined) also 0 and 1."""
-
-    def __init__(self, files: Sequence[Path | None], size: tuple[int, int], refined: bool) -> None:
-        self.description = "masks of the sequence"
-        self.warnings: list[str] = []
-        self._files, self._size, self._refined = files, size, refined
-
-    def read(self) -> Iterator[Mask | None]:
-        for file in self._files:
-            if file is None or not file.is_file():
-                yield None
-            else:
-                yield read_frame_mask(FrameMask(file, self._refined), self._size)
+def _sequence_masks(frames: Sequence[IndexedFrame]) -> MaskMaker:
+    return MaskMaker(lambda _: SequenceMasks(frames), ["sequence", _checksums(_mask_files(frames))])
 
 
-def _sequence_masks(files: Sequence[Path | None], frames: _SequenceFrames, refined: bool) -> MaskMaker:
-    there = [file for file in files if file is not None and file.is_file()]
-    return MaskMaker(lambda _: _SequenceMasks(files, frames.size, refined), ["sequence", _checksums(there)])
+def _mask_files(frames: Sequence[IndexedFrame]) -> list[Path]:
+    """Masks of frames that are there."""
+    return [frame.mask.path for frame in frames if frame.mask is not None and frame.mask.path.is_file()]
 
 
 def _fingerprint(path: Path) -> Any:

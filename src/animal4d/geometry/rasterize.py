@@ -132,6 +132,12 @@ def _image(
     return image.index_copy(0, pixel, values).view(*fragments.face_index.shape, -1)
 
 
+def nearest_corners(fragments: Fragments, faces: Int[Tensor, "faces 3"]) -> Int[Tensor, "frames height width"]:
+    """The vertex of the largest weight behind every pixel centre; any where no face is."""
+    nearest = fragments.barycentrics.argmax(dim=-1, keepdim=True)
+    return faces[fragments.face_index.clamp_min(0)].gather(-1, nearest).squeeze(-1)
+
+
 def visible_faces(fragments: Fragments, n_faces: int) -> Bool[Tensor, "frames faces"]:
     """Faces that are the nearest behind at least one pixel centre."""
     # The pixels without a face write into a slot of their own, so that face 0 counts like any other.

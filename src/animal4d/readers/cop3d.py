@@ -89,12 +89,12 @@ def sequence_clip(
         fps: Only where the index holds no times.
     """
     warnings: list[str] = []
-    places = _chosen(source, len(frames), choice)
+    places = chosen_places(source, len(frames), choice)
     chosen = [frames[place] for place in places]
-    size = _common_size(source, chosen)
+    size = common_size(source, chosen)
     selection = _selection(source, frames, places, fps, warnings)
-    _check_images(source, chosen)
-    masks = _Masks(chosen)
+    check_images(source, chosen)
+    masks = SequenceMasks(chosen)
     boxes = measure_masks(masks, selection.numbers, warnings, progress)
 
     crop = whole_frame_crop(len(chosen), size, working_size)
@@ -145,7 +145,7 @@ def padded(image: NDArray[Any], working_size: int) -> NDArray[Any]:
     return cv2.resize(square, (working_size, working_size), interpolation=interpolation)
 
 
-class _Masks:
+class SequenceMasks:
     """Masks of the chosen frames at their own resolution; a file that is not there is a missing mask."""
 
     def __init__(self, frames: Sequence[IndexedFrame]) -> None:
@@ -159,10 +159,10 @@ class _Masks:
 
     def read(self) -> Iterator[Mask | None]:
         for frame, mask in zip(self._frames, self._masks, strict=True):
-            yield None if mask is None else read_frame_mask(mask, frame.image_size)
+            yield None if mask is None else _read_frame_mask(mask, frame.image_size)
 
 
-def read_frame_mask(mask: FrameMask, image_size: tuple[int, int]) -> Mask:
+def _read_frame_mask(mask: FrameMask, image_size: tuple[int, int]) -> Mask:
     """Probabilities in [0, 1]. Raises Animal4dError where the file cannot be read, or has not the frame's size."""
     values, peak = read_mask_values(mask.path)
     if values.shape != image_size:
@@ -175,14 +175,16 @@ def read_frame_mask(mask: FrameMask, image_size: tuple[int, int]) -> Mask:
     return np.divide(values, peak, dtype=np.float32)
 
 
-def _chosen(source: str, total: int, choice: FrameChoice) -> range:
+def chosen_places(source: str, total: int, choice: FrameChoice) -> range:
+    """Places in a sequence of `total` frames. Raises Animal4dError where none is chosen."""
     places = frame_range(choice.start, choice.stop, choice.stride, choice.max_frames, total)
     if not places:
         raise Animal4dError(f"{source} has {total} frames; none is left from --start {choice.start} on")
     return places
 
 
-def _common_size(source: str, frames: Sequence[IndexedFrame]) -> tuple[int, int]:
+def common_size(source: str, frames: Sequence[IndexedFrame]) -> tuple[int, int]:
+    """Height and width of all frames. Raises Animal4dError where they differ."""
     size = frames[0].image_size
     for frame in frames:
         if frame.image_size != size:
@@ -218,7 +220,8 @@ def _selection(
     return Selection(tuple(numbers[list(places)].tolist()), tuple(chosen.tolist()), rate)
 
 
-def _check_images(source: str, frames: Sequence[IndexedFrame]) -> None:
+def check_images(source: str, frames: Sequence[IndexedFrame]) -> None:
+    """Raises Animal4dError where a frame's picture is not there."""
     missing = [frame for frame in frames if not frame.image_path.is_file()]
     if missing:
         numbers = numbers_in_words([frame.number for frame in missing])

@@ -78,10 +78,10 @@ def load_clip(
         unused = [option for option, value in (("--masks", masks), ("--cameras", cameras), ("--box", box)) if value]
         return _load_sequence(address, choice, unused, fov, fps, working_size, name, progress)
     path = Path(source)
-    path, masks_path = _frames_and_masks(path, None if masks is None else Path(masks))
-    frames = _open_source(path, fps)
+    path, masks_path = frames_and_masks(path, None if masks is None else Path(masks))
+    frames = open_frames(path, fps)
     selection = frames.select(start, stop, stride, max_frames)
-    mask_source, notes = _open_mask_source(frames, selection, masks_path, box, eyes, progress)
+    mask_source, notes = open_mask_source(frames, selection, masks_path, box, eyes, progress)
 
     boxes = measure_masks(mask_source, selection.numbers, notes, progress)
     crop = crop_track(boxes, frames.size, working_size, selection.fps)
@@ -97,7 +97,7 @@ def load_clip(
         intrinsics = single.expand(len(selection), 3, 3)
 
     return Clip(
-        name=name or _name(Path(source)),
+        name=name or clip_name(Path(source)),
         frames=images,
         masks=working_masks,
         mask_valid=torch.tensor([found is not None for found in boxes]),
@@ -148,8 +148,8 @@ def _load_sequence(
     )
 
 
-def _frames_and_masks(path: Path, masks: Path | None) -> tuple[Path, Path | None]:
-    """Look into a folder that holds the folders `frames` and `masks`."""
+def frames_and_masks(path: Path, masks: Path | None) -> tuple[Path, Path | None]:
+    """Look into a folder that holds the folders `frames` and `masks`. Raises Animal4dError where nothing is there."""
     if not path.exists():
         raise Animal4dError(f"no such file or folder: {path}")
     if path.is_dir() and (path / "frames").is_dir():
@@ -158,7 +158,8 @@ def _frames_and_masks(path: Path, masks: Path | None) -> tuple[Path, Path | None
     return path, masks
 
 
-def _open_source(path: Path, fps: float | None) -> FrameSource:
+def open_frames(path: Path, fps: float | None) -> FrameSource:
+    """A video, a folder of frames or one picture. Raises Animal4dError where it cannot be used."""
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
         return FolderSource(path, fps)
     if fps is not None:
@@ -166,7 +167,7 @@ def _open_source(path: Path, fps: float | None) -> FrameSource:
     return VideoSource(path)
 
 
-def _open_mask_source(
+def open_mask_source(
     frames: FrameSource,
     selection: Selection,
     masks: Path | None,
@@ -174,6 +175,10 @@ def _open_mask_source(
     eyes: bool,
     progress: Progress | None,
 ) -> tuple[MaskSource, list[str]]:
+    """The masks at `masks`, or such as are made now, as `load_clip` says; and notes for the user.
+
+    Raises Animal4dError where masks cannot be used, and where there is no way to them.
+    """
     if masks is not None:
         notes = ["--box is not used, since there are masks"] if box is not None else []
         return open_masks(masks, frames, selection.numbers), notes
@@ -181,8 +186,13 @@ def _open_mask_source(
         return masks_by_eyes(frames, selection, wanted_eyes(), box, progress), []
     if box is not None:
         return grabcut_masks(frames, selection, box, progress), []
-    raise Animal4dError(
-        f"{frames.path} comes without masks: give them by --masks, or the animal's place in the first frame by "
+    raise without_masks(frames.path)
+
+
+def without_masks(source: Path) -> Animal4dError:
+    """The error of a clip that has no masks, and no way to them."""
+    return Animal4dError(
+        f"{source} comes without masks: give them by --masks, or the animal's place in the first frame by "
         "--box x,y,width,height, or let the built-in eyes find it (without --no-eyes)"
     )
 
@@ -211,5 +221,6 @@ def _cut(
     return torch.from_numpy(images), torch.from_numpy(working_masks)
 
 
-def _name(path: Path) -> str:
+def clip_name(path: Path) -> str:
+    """That of the file without its suffix, or of the folder."""
     return path.resolve().stem if path.is_file() else path.resolve().name

@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Bool, UInt8
 from numpy import ndarray
 from PIL import Image
@@ -24,7 +23,7 @@ from PIL import Image
 from animal4d import __version__
 from animal4d.errors import Animal4dError
 from animal4d.geometry.cameras import Cameras
-from animal4d.geometry.rasterize import rasterize
+from animal4d.geometry.rasterize import nearest_corners, rasterize
 from animal4d.synth.actors import perform
 from animal4d.synth.camera_paths import camera_track
 from animal4d.synth.config import SynthConfig
@@ -92,9 +91,8 @@ def make_synthetic_clip(config: SynthConfig) -> SyntheticClip:
         fps=config.fps,
         body=actor.body,
     )
-    nearest = fragments.barycentrics.argmax(dim=-1)
-    corner = torch.gather(faces[fragments.face_index.clamp_min(0)], -1, nearest[..., None]).squeeze(-1)
-    parts = np.where(covered, 1 + actor.part_labels[corner].numpy(), 0).astype(np.uint8)
+    part = actor.part_labels[nearest_corners(fragments, faces)].numpy()
+    parts = np.where(covered, 1 + part, 0).astype(np.uint8)
     frames = render(actor.vertices, actor.surface, cameras, scenery, config.seed)
     return SyntheticClip(config, frames, covered, parts, truth, actor.origin, actor.licence)
 

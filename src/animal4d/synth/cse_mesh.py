@@ -14,9 +14,8 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from animal4d.body.model import BodyModel
+from animal4d.cues.surface_embeddings import EMBEDDING_SIZE, spectral_embedding
 from animal4d.geometry.spectral import SpectralBasis, laplace_beltrami
-
-EMBEDDING_SIZE = 16
 
 
 @dataclass(frozen=True)
@@ -63,12 +62,6 @@ def make_cse_mesh(model: BodyModel, n_vertices: int, n_functions: int, seed: int
         to_template=unit_template.functions.T @ (unit_template.areas[:, None] * pulled),
         embedding=spectral_embedding(basis),
     )
-
-
-def spectral_embedding(basis: SpectralBasis) -> Float[ndarray, "vertices 16"]:
-    """The first functions that are not constant, scaled to unit vectors at every vertex."""
-    waves = basis.functions[:, 1 : EMBEDDING_SIZE + 1]
-    return waves / np.linalg.norm(waves, axis=1, keepdims=True)
 
 
 def _split_long_edges(

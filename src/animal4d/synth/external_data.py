@@ -25,7 +25,6 @@ from torch import Tensor
 from animal4d.body.model import PART_NAMES, BodyModel
 from animal4d.body.smal import write_smal_pickle
 from animal4d.body.template import load_builtin_template
-from animal4d.cues.parts import PART_LABELS
 from animal4d.cues.surface import DETECTED_CLASSES, MAP_SIZE, Detection
 from animal4d.data import layout
 from animal4d.data.layout import IndexRow, SequencePlace, frame_stem, mask_measures
@@ -86,7 +85,7 @@ def make_external_cues(clip: SyntheticClip, config: ExternalDataConfig) -> Exter
     def random(what: int) -> np.random.Generator:
         return np.random.default_rng([noise.seed, clip.config.seed, what])
 
-    labels = np.array([0, *(PART_LABELS["leg" if name.endswith("leg") else name] for name in PART_NAMES)], np.uint8)
+    labels = np.array([0, *layout.LABELS_OF_PARTS], np.uint8)
     mask_rng, part_rng = random(1), random(2)
     masks = [noisy_mask(mask, noise, mask_rng) for mask in clip.masks]
     parts = [noisy_parts(labels[frame], noise, part_rng) for frame in clip.parts]
