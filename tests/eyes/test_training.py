@@ -180,7 +180,7 @@ def test_what_is_wrong_is_told_in_one_line(tmp_path: Path) -> None:
     assert outcome.status == 1 and outcome.err.splitlines()[-1].startswith("animal4d: error:")
     assert "no such file" in outcome.err
     outcome = animal4d("train-eyes", "--steps", "0", "--out", run)
-    assert outcome.status == 1 and "--steps must be at least 1" in outcome.err
+    assert outcome.status == 1 and "--steps and --fresh must be at least 1" in outcome.err
     run.mkdir()
     (run / CHECKPOINT).write_bytes(b"damaged")
     outcome = animal4d("train-eyes", "--steps", "5", "--out", run, "--export-only")

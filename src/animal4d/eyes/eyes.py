@@ -69,7 +69,7 @@ class Eyes:
             raise ValueError(f"crops must be uint8, n x {CROP} x {CROP} x 3, got {images.dtype} {tuple(images.shape)}")
         if masks is not None and tuple(masks.shape) != tuple(images.shape[:3]):
             raise ValueError(f"masks must be {tuple(images.shape[:3])}, got {tuple(masks.shape)}")
-        said = torch.zeros(images.shape[:3]) if masks is None else 2 * masks.float() - 1
+        said = torch.zeros(images.shape[:3], device=images.device) if masks is None else 2 * masks.float() - 1
         outputs = [
             self.network(network_input(images[start : start + _BATCH], said[start : start + _BATCH]))
             for start in range(0, max(len(images), 1), _BATCH)

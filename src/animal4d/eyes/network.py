@@ -68,7 +68,7 @@ def network_input(
     images: UInt8[Tensor, "n 192 192 3"], masks: Float[Tensor, "n 192 192"]
 ) -> Float[Tensor, "n 4 192 192"]:
     """What the network sees of sRGB crops and of masks in [-1, 1], which are 0 where nothing is known."""
-    mean, deviation = torch.tensor(IMAGE_MEAN), torch.tensor(IMAGE_DEVIATION)
+    mean, deviation = (torch.tensor(values, device=images.device) for values in (IMAGE_MEAN, IMAGE_DEVIATION))
     colors = ((images.float() / 255 - mean) / deviation).permute(0, 3, 1, 2)
     return torch.cat((colors, masks[:, None]), dim=1).contiguous(memory_format=torch.channels_last)
 

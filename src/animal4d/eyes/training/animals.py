@@ -101,9 +101,25 @@ def draw_shape(
     chosen = rng.integers(len(fields), size=3)
     bumps = (rng.normal(0, 0.010, 3)[:, None] * fields[chosen]).sum(0) + rng.uniform(-0.006, 0.022)
     template = template_arrays()
+    if rng.random() < 0.07:
+        bumps = bumps + _humps(rng)
     # Legs, ears and tails are thin: thick fur there would melt them together.
     bumps *= np.where(template.part == 2, 1.0, np.where(template.part == 1, 0.5, 0.35))
     return betas, limb_scales, bumps[:, None] * template.normals
+
+
+def _humps(rng: np.random.Generator) -> Float[ndarray, "vertices"]:
+    """One or two humps or a withers' bulge on the back, as heights along the normals."""
+    template = template_arrays()
+    torso = template.part == 2
+    x = template.vertices[:, 0]
+    hind, fore = np.quantile(x[torso], (0.1, 0.95))
+    one = rng.random() < 0.5
+    places = [rng.uniform(0.3, 0.9)] if one else [rng.uniform(0.2, 0.35), rng.uniform(0.65, 0.85)]
+    upwards = np.clip(template.normals[:, 2], 0, 1) * torso
+    height, width = rng.uniform(0.04, 0.14), rng.uniform(0.05, 0.10)
+    bulges = [np.exp(-0.5 * ((x - hind - place * (fore - hind)) / width) ** 2) for place in places]
+    return height * upwards * (rng.uniform(0.8, 1.2, len(places))[:, None] * np.stack(bulges)).sum(0)
 
 
 def pose_animal(

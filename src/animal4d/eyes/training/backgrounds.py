@@ -98,7 +98,7 @@ def _floor(
 
 
 def place_thing(rng: np.random.Generator, seed: int, image: Image, wild: bool) -> None:
-    """Draws a thing into the image: furniture, a trunk, a bush, a pipe or leg, a person."""
+    """Draws a thing into the image: furniture, a trunk, a bush, a fence, a pipe or leg, a person."""
     masks = _person(rng) if rng.random() < 0.15 else [thing_mask(rng)]
     for mask in masks:
         lay(image, mask, fill_of_thing(rng, seed, mask, wild))
@@ -181,6 +181,28 @@ def _bush(rng: np.random.Generator, mask: ndarray) -> None:
         cv2.ellipse(mask, spot, axes, rng.uniform(0, 180), 0, 360, 255, -1, cv2.LINE_AA)
 
 
+def _fence(rng: np.random.Generator, mask: ndarray) -> None:
+    """Bars with rails, or wire netting, across all of the picture or a piece of it."""
+    spacing = rng.uniform(7, 40)
+    width = max(1, int(spacing * rng.uniform(0.05, 0.45)))
+    top, bottom = rng.uniform(-20, 0.4 * CROP), rng.uniform(0.5 * CROP, CROP + 20)
+    left, right = (-20.0, CROP + 20.0) if rng.random() < 0.7 else np.sort(rng.uniform(-20, CROP + 20, 2))
+    slope = rng.normal(0, 0.08)
+    netting = rng.random() < 0.3
+    lean = (bottom - top) * (rng.uniform(0.5, 1) if netting else 0.0)
+    for x in np.arange(left - lean, right + lean, spacing):
+        for sign in (-1, 1) if netting else (1,):
+            ends = np.array([[x, top + slope * x], [x + sign * lean, bottom + slope * x]])
+            cv2.line(
+                mask, _point(ends[0]), _point(ends[1]), 255, max(1, width // (3 if netting else 1)), cv2.LINE_AA, 4
+            )
+    for height in rng.uniform(top, bottom, int(rng.integers(0, 4))):
+        ends = np.array([[left, height + slope * left], [right, height + slope * right]])
+        cv2.line(
+            mask, _point(ends[0]), _point(ends[1]), 255, max(1, int(width * rng.uniform(0.6, 1.5))), cv2.LINE_AA, 4
+        )
+
+
 def _person(rng: np.random.Generator) -> list[Float[ndarray, "CROP CROP"]]:
     """Coverage of skin, top and trousers of somebody upright, the last in front; often only legs are in the picture."""
     height = rng.uniform(90, 450)
@@ -207,4 +229,4 @@ def _person(rng: np.random.Generator) -> list[Float[ndarray, "CROP CROP"]]:
     return [mask.astype(np.float32) / 255 for mask in (skin, top, trousers)]
 
 
-_SHAPES = (_rectangle, _rectangle, _post, _limb, _limb, _blob, _bush)
+_SHAPES = (_rectangle, _rectangle, _post, _limb, _limb, _blob, _bush, _fence)

@@ -24,6 +24,7 @@ _MIRRORED_LABELS = (
     ),
 )
 _PREFETCHED = 24
+"""Batches that wait to be learnt from, of all processes together."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,9 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.view)
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 def make_batch(samples: Sequence[Sample]) -> Batch:
@@ -60,7 +64,7 @@ def mirrored(batch: Batch, mirror: Int[Tensor, "vertices"]) -> Batch:
     vertex = torch.where(batch.vertex >= 0, mirror[batch.vertex.clamp_min(0)], batch.vertex)
     return Batch(
         input=batch.input.flip(3),
-        parts=torch.tensor(_MIRRORED_LABELS)[batch.parts].flip(2),
+        parts=batch.parts.new_tensor(_MIRRORED_LABELS)[batch.parts].flip(2),
         foreground=batch.foreground.flip(2),
         vertex=vertex.flip(2),
         view=batch.view * batch.view.new_tensor((1.0, -1.0, 1.0)),
@@ -93,7 +97,7 @@ def batches(seed: int, size: int, start: int, stop: int, processes: int) -> Iter
         batch_size=None,
         sampler=range(start, stop),
         num_workers=processes,
-        prefetch_factor=_PREFETCHED if processes else None,
+        prefetch_factor=max(_PREFETCHED // processes, 2) if processes else None,
         multiprocessing_context="spawn" if processes else None,
     )
     yield from loader

@@ -85,7 +85,7 @@ def card(training: Mapping[str, Any]) -> str:
             f"- Start: {start}; seed {config['seed']}; torch {training['torch']}",
             f"- Data: {training['samples']:,} samples of `animal4d.eyes.training.samples`, each seen twice, once in a "
             "mirror; nothing else",
-            f"- Duration: {training['hours']:.2f} hours on CPU",
+            f"- Duration: {training['hours']:.2f} hours on {_processor(config['device'])}",
             f"- Shipped: the moving average of the weights (decay {config['averaging']}) at the last step; nothing "
             "was chosen by a measurement",
             "",
@@ -102,7 +102,12 @@ def card(training: Mapping[str, Any]) -> str:
 
 
 def _command(config: Mapping[str, Any]) -> str:
-    return f"animal4d train-eyes --steps {config['steps']} --seed {config['seed']} --init {config['init']}"
+    command = f"animal4d train-eyes --steps {config['steps']} --seed {config['seed']} --init {config['init']}"
+    return f"{command} --fresh {config['fresh']} --device {config['device']}"
+
+
+def _processor(device: str) -> str:
+    return torch.cuda.get_device_name() if device.startswith("cuda") and torch.cuda.is_available() else device.upper()
 
 
 def _written(value: float | None) -> str:

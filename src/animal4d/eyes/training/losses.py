@@ -70,7 +70,7 @@ def _dice(probability: Float[Tensor, "n h w"], coverage: Float[Tensor, "n h w"])
 def view_loss(logits: Float[Tensor, "n directions"], view: Float[Tensor, "n 3"]) -> Float[Tensor, ""]:
     """Cross-entropy against a von Mises-Fisher density around the true view: doubt between two sides is not a view
     between them."""
-    target = (VIEW_SHARPNESS * view @ view_directions().T).softmax(dim=-1)
+    target = (VIEW_SHARPNESS * view @ view_directions().to(view).T).softmax(dim=-1)
     return F.cross_entropy(logits, target)
 
 

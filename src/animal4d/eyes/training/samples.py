@@ -72,7 +72,7 @@ def _compose(rng: np.random.Generator, seed: int, animal: Animal, view: View, ra
 
     image = draw_background(rng, seed, view, ground, wild)
     bait = np.zeros((CROP, CROP), bool)
-    if rng.random() < 0.2:
+    if rng.random() < 0.3:
         bait |= _place_other(rng, seed, image)
     if rng.random() < 0.75:
         shadow = ground_shadow(rng, animal, view, light, ground)
@@ -180,7 +180,7 @@ def _place_other(rng: np.random.Generator, seed: int, image: Image) -> UInt8[nda
     """Another animal behind this one, smaller or partly out of the picture; returns where it is."""
     others = _others(seed)
     layer = others[rng.integers(len(others))].astype(np.float32) / 255
-    scale = rng.uniform(0.25, 0.9)
+    scale = rng.uniform(0.25, 1.05)
     angle = rng.uniform(0, 2 * np.pi)
     off = CROP * (0.25 + 0.45 * scale) * np.array([np.cos(angle), 0.5 * np.sin(angle)])
     move = 0.5 * CROP * (1 - scale) + off

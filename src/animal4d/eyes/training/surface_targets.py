@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 
 import numpy as np
@@ -32,6 +32,9 @@ class SurfaceTargets:
     """Rows that add up to one: a Gaussian around every vertex."""
     mirror: Int[Tensor, "vertices"]
     """For every vertex that on the animal's other side."""
+
+    def to(self, device: torch.device) -> SurfaceTargets:
+        return SurfaceTargets(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 def surface_graph(vertices: Float[ndarray, "vertices 3"], faces: Int[ndarray, "faces 3"]) -> csr_array:

@@ -9,11 +9,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from animal4d.body.template import load_builtin_template
 from animal4d.errors import Animal4dError
@@ -54,6 +56,8 @@ class TrainingConfig:
     """Decay of the moving average of the weights, which is what is measured and shipped."""
     validation_batches: int = 8
     validate_every: int = 250
+    device: str = "cpu"
+    """Of the network; samples are always made on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +104,11 @@ def train(
     another one as long as neither run has begun to lower its rate). Raises Animal4dError where it is not, where `out`
     already holds a run, and where the loss is no longer finite.
     """
+    device = _device(config)
     state = _resumed(config, out) if resume else _started(config, out)
-    surface = surface_targets()
-    validation = list(batches(config.seed + SEED_OFFSET, VALIDATION_BATCH, 0, config.validation_batches, processes=0))
+    surface = surface_targets().to(device)
+    made = batches(config.seed + SEED_OFFSET, VALIDATION_BATCH, 0, config.validation_batches, processes=0)
+    validation = [batch.to(device) for batch in made]
     began, saved = time.monotonic() - state.seconds, time.monotonic()
     try:
         for batch in _training_batches(config, state.step, processes, surface):
@@ -129,7 +135,8 @@ def _training_batches(config: TrainingConfig, start: int, processes: int, surfac
     first = max(start - config.replay, 0)
     earlier: deque[Batch] = deque(maxlen=config.replay)
     made = batches(config.seed, config.fresh, first, config.steps, processes)
-    for step, batch in enumerate(made, start=first):
+    for step, on_cpu in enumerate(made, start=first):
+        batch = on_cpu.to(_device(config))
         again = earlier[0] if len(earlier) == config.replay else batch
         earlier.append(batch)
         if step >= start:
@@ -140,11 +147,13 @@ def _step(state: _State, config: TrainingConfig, batch: Batch, surface: SurfaceT
     learner = state.learner
     for group in state.optimizer.param_groups:
         group["lr"] = group["full_rate"] * rate(state.step, config.steps)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(batch.input.device.type, dtype=torch.bfloat16):
         output = learner.network(batch.input)
     losses = eyes_losses(output, batch, learner.embedding(), learner.log_scale, surface)
-    total = sum((weight * losses[name] for name, weight in asdict(LossWeights()).items()), torch.zeros(()))
-    values = {"total": total.item()} | {name: value.item() for name, value in losses.items()}
+    total = torch.stack([weight * losses[name] for name, weight in asdict(LossWeights()).items()]).sum()
+    # One transfer for all of them.
+    told = torch.stack((total, *losses.values())).tolist()
+    values = dict(zip(("total", *losses), told, strict=True))
     if not math.isfinite(values["total"]):
         raise Animal4dError(f"the loss of step {state.step} is not finite: start again with a lower rate")
     state.optimizer.zero_grad()
@@ -157,11 +166,21 @@ def _step(state: _State, config: TrainingConfig, batch: Batch, surface: SurfaceT
 
 @torch.no_grad()
 def _average(average: Learner, learner: Learner, decay: float) -> None:
-    for mean, value in zip(average.state_dict().values(), learner.state_dict().values(), strict=True):
-        if mean.is_floating_point():
-            mean.lerp_(value, 1 - decay)
-        else:
+    means, values = list(average.state_dict().values()), list(learner.state_dict().values())
+    smooth = [mean.is_floating_point() for mean in means]
+    get_ema_multi_avg_fn(decay)(list(compress(means, smooth)), list(compress(values, smooth)), 0)
+    for mean, value, is_smooth in zip(means, values, smooth, strict=True):
+        if not is_smooth:
             mean.copy_(value)
+
+
+def _device(config: TrainingConfig) -> torch.device:
+    """Raises Animal4dError where there is no such device."""
+    try:
+        return torch.empty(0, device=config.device).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise Animal4dError(f"--device {config.device} cannot be used ({reason}): try --device cpu") from error
 
 
 def _started(config: TrainingConfig, out: Path) -> _State:
@@ -181,6 +200,7 @@ def _fresh_state(config: TrainingConfig) -> _State:
     else:
         learner.network.freeze_statistics(False)
     learner.train()
+    learner.to(_device(config))
     learner.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     trunk_rate = config.trunk_rate if config.init == "imagenet" else config.rate
     groups = []
@@ -220,7 +240,7 @@ def read_checkpoint(out: Path) -> dict[str, Any]:
     if not path.is_file():
         raise Animal4dError(f"{path}: no such file; train without --resume first")
     try:
-        content = torch.load(path, weights_only=True)
+        content = torch.load(path, weights_only=True, map_location="cpu")
         if content["format"] != FORMAT:
             raise ValueError("it was written by another version")
         TrainingConfig(**content["config"])
