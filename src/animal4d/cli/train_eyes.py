@@ -15,12 +15,12 @@ class TrainEyes:
 
     Hours on two cores, minutes with a GPU and a dozen. The package brings trained weights: this is how they were made.
 
-    Example: animal4d train-eyes --steps 4500 --out runs/eyes
+    Example: animal4d train-eyes --steps 7500 --out runs/eyes
 
-    Example: animal4d train-eyes --steps 4500 --out runs/eyes --resume
+    Example: animal4d train-eyes --steps 7500 --out runs/eyes --resume
     """
 
-    steps: int = 4500
+    steps: int = 7500
     """Steps, each of twice --fresh samples."""
     out: Path = Path("runs/eyes")
     """Folder for checkpoint, learning curve, weights and model card."""
@@ -34,7 +34,7 @@ class TrainEyes:
     """Write weights and card of the checkpoint as it is, and do not train."""
     processes: int = 1
     """Processes that make samples beside the one that learns; has no influence on the result."""
-    fresh: int = 8
+    fresh: int = 16
     """New samples of a step; as many of earlier steps are seen again in a mirror."""
     device: str = "cpu"
     """Where the network learns: cpu, cuda."""

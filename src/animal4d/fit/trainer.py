@@ -178,7 +178,7 @@ class Trainer:
         with torch.no_grad():
             for turn in range(3):
                 hidden = place == turn
-                judged = self.objective.split.train[hidden[self.objective.split.train]]
+                judged = self.objective.split.train[hidden.cpu()[self.objective.split.train]]
                 if len(judged):
                     overlaps.append(self.objective.iou(self.parameters(hidden), judged))
         return float(torch.cat(overlaps).mean())
@@ -284,7 +284,8 @@ class Trainer:
     def load(self, path: Path) -> None:
         """Goes on from `save`. Raises Animal4dError when the file is unreadable or belongs to another fit."""
         try:
-            self.go_on_from(torch.load(path, weights_only=True, map_location=self.parameters.root_residuals.device))
+            # To the CPU, where Adam counts its steps; what belongs elsewhere is copied there.
+            self.go_on_from(torch.load(path, weights_only=True, map_location="cpu"))
         except Exception as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise Animal4dError(f"{path}: cannot resume from it ({reason}); start again with --overwrite") from error

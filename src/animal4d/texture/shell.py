@@ -53,7 +53,7 @@ class ShellTexture(nn.Module):
         texel_of, corners, weights = lattice(faces, n_vertices, resolution)
         start = (weights[..., None] * vertex_colors[corners]).sum(1)
         self.color_logits = nn.Parameter(start.clamp(_DARKEST, _BRIGHTEST).logit())
-        self.rim = nn.Parameter(torch.full((n_vertices,), _THIN))
+        self.rim = nn.Parameter(torch.full((n_vertices,), _THIN, device=faces.device))
         self.register_buffer("faces", faces, persistent=False)
         self.register_buffer("texel_of", texel_of, persistent=False)
 

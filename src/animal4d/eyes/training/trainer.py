@@ -43,7 +43,7 @@ class TrainingConfig:
     steps: int
     seed: int = 0
     init: Init = "imagenet"
-    fresh: int = 8
+    fresh: int = 16
     """New samples of a step."""
     replay: int = 64
     """As many samples of so many steps ago are seen again, in a mirror: they are dearer to make than to learn from."""

@@ -82,8 +82,8 @@ def part_overlaps(predicted: Int[Tensor, "n h w"], labels: Int[Tensor, "n h w"])
 
 def leg_side_share(predicted: Int[Tensor, "n h w"], labels: Int[Tensor, "n h w"]) -> Float[Tensor, ""]:
     """Of the leg pixels that are read as a leg, the share that is read as the animal's right side."""
-    left = torch.tensor([pair[0] for pair in _LEGS])
-    right = torch.tensor([pair[1] for pair in _LEGS])
+    left = labels.new_tensor([pair[0] for pair in _LEGS])
+    right = labels.new_tensor([pair[1] for pair in _LEGS])
     true_left, true_right = torch.isin(labels, left), torch.isin(labels, right)
     read_left, read_right = torch.isin(predicted, left), torch.isin(predicted, right)
     correct = (true_left & read_left) | (true_right & read_right)
