@@ -13,6 +13,15 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 torch.set_num_threads(2)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def built_in_alone(tmp_path_factory: pytest.TempPathFactory):
+    """Whatever networks of others are installed: tests go without them, but those that ask for one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANIMAL4D_WEIGHTS", str(tmp_path_factory.mktemp("no_weights")))
+        patch.setattr("animal4d.candidates._installed", lambda package: False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
     """Folder with footage and third-party animals; tests that need it skip without it."""

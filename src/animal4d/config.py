@@ -12,6 +12,7 @@ from typing import Any, Literal, get_type_hints
 
 import yaml
 
+from animal4d.candidates import Choice
 from animal4d.errors import Animal4dError
 
 ASSUMED_BODY_LENGTH = 0.75
@@ -206,6 +207,13 @@ class Config:
     """Side of the square working images in pixels."""
     eyes: bool = True
     """Whether the built-in network finds masks where none are given, and makes the cues that no files bring."""
+    use: tuple[str, ...] = ()
+    """Who makes a cue, as "masks=sam2" or "tracks=lucas-kanade": this one and no other. By default the best that is at
+    hand does (docs/pretrained.md)."""
+    avoid: tuple[str, ...] = ()
+    """Providers that are never used, as "xfeat"."""
+    strict: bool = False
+    """Whether a network that fails ends the run; by default the next best provider takes over, and the run says so."""
     texture_size: int = 1024
     """Side of the asset's square texture in pixels."""
     without: tuple[Cue, ...] = ()
@@ -219,8 +227,19 @@ class Config:
             raise Animal4dError(f"working_size must be 16 to 2048 pixels, got {self.working_size}")
         if not 32 <= self.texture_size <= 8192:
             raise Animal4dError(f"texture_size must be 32 to 8192 pixels, got {self.texture_size}")
-        if not isinstance(self.eyes, bool):
-            raise Animal4dError(f"eyes must be true or false, got {self.eyes!r}")
+        for name in ("eyes", "strict"):
+            if not isinstance(getattr(self, name), bool):
+                raise Animal4dError(f"{name} must be true or false, got {getattr(self, name)!r}")
+        for name in ("use", "avoid"):
+            value = getattr(self, name)
+            if not isinstance(value, tuple) or not all(isinstance(text, str) for text in value):
+                raise Animal4dError(f"{name} must be a list of words, got {value!r}")
+        _ = self.choice  # its names are checked
+
+    @property
+    def choice(self) -> Choice:
+        """Who makes the cues."""
+        return Choice(self.use, self.avoid, self.eyes, self.strict)
 
     @property
     def fit_of_cues(self) -> FitConfig:

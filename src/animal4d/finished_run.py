@@ -61,8 +61,19 @@ def _opened(path: Path, *more_needed: Path) -> FinishedRun:
             raise Animal4dError(
                 f"{path} holds a run that is not finished (no {needed.name}); finish it with `reconstruct --resume`"
             )
-    reconstruction = Reconstruction.load(folder.reconstruction).to("cpu")
-    model = load_template(str(record["config"].get("template", BUILTIN))).to("cpu")
+    try:
+        reconstruction = Reconstruction.load(folder.reconstruction).to("cpu")
+    except Animal4dError as error:
+        raise Animal4dError(
+            f"{error}; `reconstruct --resume` writes it anew, `reconstruct --overwrite` starts again"
+        ) from error
+    template = str(record["config"].get("template", BUILTIN))
+    if template != BUILTIN and not Path(template).is_file():
+        raise Animal4dError(
+            f"{template}: the body model of the run in {path} is not there any more; put it back, or start again with "
+            "`reconstruct --overwrite`"
+        )
+    model = load_template(template).to("cpu")
     check_same_template(model, record, folder)
     _check_fits(reconstruction, model, folder)
     _check_length(record, folder)

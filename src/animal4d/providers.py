@@ -1,5 +1,4 @@
-"""Who makes which cue of a clip: files that came with it where there are any, then the built-in network, then the
-built-in providers that need no weights."""
+"""The cues of a clip that files bring which came with it."""
 
 from __future__ import annotations
 
@@ -9,19 +8,12 @@ from dataclasses import replace
 from animal4d.body.model import BodyModel
 from animal4d.clip import Clip
 from animal4d.cues.cues import CueProviders
-from animal4d.cues.eyes_embeddings import on_template
-from animal4d.cues.eyes_features import EyesFeatures
-from animal4d.cues.eyes_parts import EyesParts
-from animal4d.cues.eyes_pass import EyesPass
-from animal4d.cues.eyes_surface import EyesSurface
-from animal4d.cues.eyes_views import EyesViews
 from animal4d.cues.parts import PartMaskFiles
 from animal4d.cues.pnp_cameras import PnpCameraFile
 from animal4d.cues.sparse_keypoints import SparseKeypointFile
 from animal4d.cues.surface import DETECTED_CLASSES, CsePredictions
 from animal4d.cues.surface_embeddings import EmbeddingFiles, template_embeddings
 from animal4d.cues.track_files import TrackFile
-from animal4d.eyes.eyes import Eyes
 from animal4d.readers.address import parse_address
 from animal4d.readers.external import ExternalFiles, find_external_files
 from animal4d.readers.initial_shape import read_initial_shape
@@ -59,18 +51,6 @@ def providers_for(clip: Clip, model: BodyModel, notify: Notify) -> CueProviders:
         else:
             providers = replace(providers, initial_betas=read_initial_shape(files.init_pose).betas)
     return providers
-
-
-def with_eyes(providers: CueProviders, model: BodyModel, eyes: Eyes, notify: Notify) -> CueProviders:
-    """The providers with those of the built-in network where no file came with the clip; one look serves all."""
-    look = EyesPass(eyes)
-    added = {"features": EyesFeatures(look), "views": EyesViews(look)}
-    if providers.parts is None:
-        added["parts"] = EyesParts(look)
-    if providers.surface is None:
-        added["surface"] = EyesSurface(look, on_template(eyes.vertex_embeddings, model))
-    notify(f"the built-in eyes make these cues: {', '.join(sorted(added))}")
-    return replace(providers, **added)
 
 
 def _surface(files: ExternalFiles, model: BodyModel, notify: Notify) -> CsePredictions | None:

@@ -47,6 +47,7 @@ class RunRequest:
     out: Path
     masks: Path | None = None
     box: str | None = None
+    point: str | None = None
     cameras: Path | None = None
     fov: float | None = None
     fps: float | None = None

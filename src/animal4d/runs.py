@@ -41,11 +41,12 @@ from animal4d.fit.reconstruct import (
 from animal4d.fit.reconstruction import Reconstruction
 from animal4d.fit.split import Split, split_frames
 from animal4d.fit.texture import with_shell_texture
-from animal4d.providers import providers_for, with_eyes
+from animal4d.makers import MakerSettings, as_begun, wanted_providers
 from animal4d.readers.crop import Box
 from animal4d.readers.load import load_clip, wanted_eyes
-from animal4d.readers.masks_by_eyes import DESCRIPTION as MASKS_BY_EYES
+from animal4d.readers.mask_finders import Point
 from animal4d.readers.source import Progress
+from animal4d.readers.ways_to_masks import were_found
 from animal4d.report.report import write_report
 from animal4d.run_folder import RunFolder, RunRequest, resumed_settings, versions
 from animal4d.run_progress import Monitor, RunProgress, SilentRunProgress
@@ -124,17 +125,31 @@ def parse_box(text: str | None) -> Box | None:
     return x, y, width, height
 
 
+def parse_point(text: str | None) -> Point | None:
+    """x and y in pixels from "x,y"."""
+    if text is None:
+        return None
+    try:
+        x, y = (float(part) for part in text.split(","))
+    except ValueError:
+        raise Animal4dError(f"--point {text}: expected two numbers X,Y in pixels of the first frame") from None
+    return x, y
+
+
 def _run(request: RunRequest, config: Config, folder: RunFolder, monitor: Monitor, notes: tuple[str, ...]) -> RunResult:
     # What can be wrong with the request is found before the first minute has gone by.
     check_body_length(request.body_length)
-    resolve_device(config.device)
+    device = str(resolve_device(config.device))
+    config.choice.check()
     model = load_template(config.template)
     with monitor.stage("reading the clip"):
         clip = _clip_of_run(request, config, folder, request.resume, monitor.watcher.part)
         _check_measures(request, clip)
-    eyes = wanted_eyes() if config.eyes else None
+    choice = config.choice
+    eyes = wanted_eyes() if choice.opens_eyes else None
     if request.resume:
         record = folder.read_record()
+        choice = as_begun(choice, record)
         check_same_template(model, record, folder)
         _check_same_clip(clip, record, folder)
     else:
@@ -145,15 +160,18 @@ def _run(request: RunRequest, config: Config, folder: RunFolder, monitor: Monito
     for warning in warnings:
         monitor.watcher.warning(warning)
     folder.write_record(record)
-    if clip.mask_source == MASKS_BY_EYES:
+    if were_found(clip.mask_source):
         clip.save(folder.clip)
 
     with monitor.stage("finding cues"):
         shown = without_held_out_masks(clip)
-        providers = providers_for(shown, model, monitor.watcher.warning)
-        if eyes is not None:
-            providers = with_eyes(providers, model, eyes, monitor.watcher.message)
-        cues = make_cues(shown, folder.cues, providers, monitor.watcher.message)
+        settings = MakerSettings(choice, device, monitor.watcher.part)
+        failed: list[str] = []
+        providers = wanted_providers(shown, model, settings, eyes, monitor.watcher.message, monitor.watcher.warning)
+        cues = make_cues(shown, folder.cues, providers, monitor.watcher.message, failed.append)
+    for failure in failed:
+        monitor.watcher.warning(failure)
+    warnings = (*warnings, *failed)
     folder.write_record(record | {"cues": [dict(note) for note in cues.provenance]})
 
     with monitor.stage("fitting"):
@@ -210,7 +228,9 @@ def _read_clip(request: RunRequest, config: Config, progress: Progress | None = 
         masks=request.masks,
         cameras=request.cameras,
         box=parse_box(request.box),
-        eyes=config.eyes,
+        point=parse_point(request.point),
+        providers=config.choice,
+        device=str(resolve_device(config.device)),
         fov=request.fov,
         fps=request.fps,
         start=request.start,

@@ -15,14 +15,18 @@ from torch import Tensor
 
 from animal4d.body.keypoints import KEYPOINT_VERTICES, VERTEX_GROUPS
 from animal4d.body.template import load_builtin_template, load_species_betas
-from animal4d.clip import Clip
+from animal4d.clip import Clip, Crop
 from animal4d.cues.surface_embeddings import EmbeddingFiles
+from animal4d.geometry.cameras import intrinsics_from_fov
 from animal4d.geometry.rasterize import interpolate, rasterize
 from animal4d.geometry.spectral import SpectralBasis, laplace_beltrami
+from fit.scenes import turning_views
 
 MODEL = load_builtin_template()
 VERTICES, FACES = MODEL.v_template.double().numpy(), MODEL.faces.numpy()
 K = 60
+FRAMES, NUMBERS = 4, (0, 2, 3, 7, 8)
+"""Of `landscape_clip`, and the numbers of all frames of its video."""
 
 
 def write_pickle(path: Path, value: Any) -> None:
@@ -107,3 +111,26 @@ def rendered_predictions(
         entries["pred_classes"].append(np.array([3]))
         entries["image_size"].append((800, 800))
     return Predictions(entries)
+
+
+def landscape_clip() -> tuple[Clip, torch.Tensor]:
+    """The rest pose in the working windows of a 480 x 640 video with gaps in its frame numbers, without frame 0; and
+    its vertices in the camera."""
+    vertices = MODEL.v_template @ turning_views(FRAMES, turn=25.0).transpose(1, 2)
+    vertices = vertices + torch.tensor([0.3, 0.1, 3.5])
+    crop = Crop(torch.tensor([[200.0, 60.0]]).repeat(FRAMES, 1), torch.full((FRAMES,), 2.5), (480, 640))
+    original = intrinsics_from_fov(50.0, (480, 640)).repeat(FRAMES, 1, 1)
+    intrinsics = crop.working_intrinsics(original)
+    masks = rasterize(vertices, MODEL.faces, intrinsics, (160, 160)).covered.float()
+    clip = Clip(
+        name="landscape",
+        frames=torch.zeros(FRAMES, 160, 160, 3, dtype=torch.uint8),
+        masks=masks,
+        mask_valid=torch.ones(FRAMES, dtype=torch.bool),
+        frame_numbers=torch.tensor(NUMBERS[1:]),
+        times=torch.arange(FRAMES) / 24,
+        fps=24.0,
+        intrinsics=intrinsics,
+        crop=crop,
+    )
+    return clip, vertices

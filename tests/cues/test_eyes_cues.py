@@ -10,6 +10,7 @@ import torch
 
 from animal4d.body.model import PART_NAMES
 from animal4d.clip import Clip
+from animal4d.cues.chain import Chain
 from animal4d.cues.cues import CueProviders, make_cues
 from animal4d.cues.eyes_embeddings import on_template
 from animal4d.cues.eyes_features import EyesFeatures
@@ -22,7 +23,7 @@ from animal4d.cues.parts import PART_LABELS, UNKNOWN, Parts
 from animal4d.cues.surface import SurfacePoints
 from animal4d.geometry.cameras import project
 from animal4d.geometry.rasterize import rasterize
-from animal4d.providers import with_eyes
+from animal4d.makers import MakerSettings, with_networks
 from cues.truth_eyes import MODEL, TruthEyes, painted
 from fit.scenes import clip_of_masks, turning_views
 
@@ -132,15 +133,15 @@ def test_features_keep_the_hand_made_ones(clip: Clip):
 def test_one_look_serves_all_cues_and_is_kept(clip: Clip, tmp_path):
     eyes = TruthEyes()
     said: list[str] = []
-    providers = with_eyes(CueProviders(), MODEL, eyes, said.append)
+    providers = with_networks(CueProviders(), clip, MODEL, MakerSettings(), eyes, said.append)
     cues = make_cues(clip, tmp_path, providers)
     assert eyes.looks == FRAMES
     assert said == ["the built-in eyes make these cues: features, parts, surface, views"]
     assert all(cues.by_eyes(name) for name in ("parts", "surface", "features", "views")) and not cues.by_eyes("tracks")
-    make_cues(clip, tmp_path, with_eyes(CueProviders(), MODEL, eyes, said.append))
+    make_cues(clip, tmp_path, with_networks(CueProviders(), clip, MODEL, MakerSettings(), eyes, said.append))
     assert eyes.looks == FRAMES, "all were in the cache"
     again = TruthEyes(version="trained anew")
-    make_cues(clip, tmp_path, with_eyes(CueProviders(), MODEL, again, said.append))
+    make_cues(clip, tmp_path, with_networks(CueProviders(), clip, MODEL, MakerSettings(), again, said.append))
     assert again.looks == FRAMES
     less = cues.without(("parts", "surface", "views"))
     assert less.parts is less.surface is less.views is None
@@ -165,9 +166,10 @@ def test_files_that_came_with_the_clip_go_before_the_eyes(clip: Clip):
             )
 
     given = Given()
-    providers = with_eyes(CueProviders(surface=given), MODEL, TruthEyes(), lambda text: None)
-    assert providers.surface is given
-    assert isinstance(providers.parts, EyesParts)
+    providers = with_networks(CueProviders(surface=given), clip, MODEL, MakerSettings(), TruthEyes())
+    assert isinstance(providers.surface, Chain) and isinstance(providers.parts, Chain)
+    assert [(link.name, link.provider) for link in providers.surface.links] == [("files", given)]
+    assert [link.name for link in providers.parts.links] == ["surface", "eyes"], "a surface from files tells parts"
 
 
 def test_embeddings_reach_a_template_that_is_numbered_otherwise():

@@ -11,40 +11,22 @@ import torch
 from scipy.ndimage import distance_transform_edt
 from torch.nn.functional import interpolate, normalize
 
-from animal4d.clip import Clip, Crop
 from animal4d.cues.cache import cached
 from animal4d.cues.surface import CsePredictions, Detection, SurfacePoints, match_pixels
 from animal4d.errors import Animal4dError
-from animal4d.geometry.cameras import intrinsics_from_fov, project
-from animal4d.geometry.rasterize import rasterize
+from animal4d.geometry.cameras import project
 from animal4d.geometry.spectral import laplace_beltrami
-from cues.surface_files import FACES, MODEL, VERTICES, K, Predictions, rendered_predictions, true_embeddings
-from fit.scenes import turning_views
-
-FRAMES, NUMBERS = 4, (0, 2, 3, 7, 8)
-
-
-def landscape_clip() -> tuple[Clip, torch.Tensor]:
-    """The rest pose in the working windows of a 480 x 640 video with gaps in its frame numbers, without frame 0; and
-    its vertices in the camera."""
-    vertices = MODEL.v_template @ turning_views(FRAMES, turn=25.0).transpose(1, 2)
-    vertices = vertices + torch.tensor([0.3, 0.1, 3.5])
-    crop = Crop(torch.tensor([[200.0, 60.0]]).repeat(FRAMES, 1), torch.full((FRAMES,), 2.5), (480, 640))
-    original = intrinsics_from_fov(50.0, (480, 640)).repeat(FRAMES, 1, 1)
-    intrinsics = crop.working_intrinsics(original)
-    masks = rasterize(vertices, MODEL.faces, intrinsics, (160, 160)).covered.float()
-    clip = Clip(
-        name="landscape",
-        frames=torch.zeros(FRAMES, 160, 160, 3, dtype=torch.uint8),
-        masks=masks,
-        mask_valid=torch.ones(FRAMES, dtype=torch.bool),
-        frame_numbers=torch.tensor(NUMBERS[1:]),
-        times=torch.arange(FRAMES) / 24,
-        fps=24.0,
-        intrinsics=intrinsics,
-        crop=crop,
-    )
-    return clip, vertices
+from cues.surface_files import (
+    FACES,
+    FRAMES,
+    NUMBERS,
+    VERTICES,
+    K,
+    Predictions,
+    landscape_clip,
+    rendered_predictions,
+    true_embeddings,
+)
 
 
 @pytest.fixture(scope="module")

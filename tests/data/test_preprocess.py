@@ -16,6 +16,7 @@ from tests.cli.commands import animal4d
 
 from animal4d.body.smal import write_smal_pickle
 from animal4d.body.template import load_builtin_template
+from animal4d.candidates import Choice
 from animal4d.clip import Crop
 from animal4d.cues.parts import PART_LABELS, PartMaskFiles
 from animal4d.cues.pnp_cameras import PnpCameraFile
@@ -285,7 +286,9 @@ def test_a_video_and_a_box(footage: Footage, tmp_path: Path):
     rows, columns = np.nonzero(footage.film.masks[0])
     left, top = float(columns.min()), float(rows.min())
     box = (left, top, columns.max() + 1 - left, rows.max() + 1 - top)
-    made = preprocess(PreprocessRequest(ClipRequest(str(video), box=box, eyes=False), tmp_path / "tree"))
+    made = preprocess(
+        PreprocessRequest(ClipRequest(str(video), box=box, providers=Choice(eyes=False)), tmp_path / "tree")
+    )
     assert made.place.name == "my_walk"
     clip = read_external(tmp_path / "tree", "my_walk", working_size=160)
     found, true = clip.masks[0, :120].numpy() > 0.5, footage.film.masks[0]
@@ -312,7 +315,9 @@ def _damaged_index(footage: Footage, tmp_path: Path) -> PreprocessRequest:
 
 
 def _without_masks(footage: Footage, tmp_path: Path) -> PreprocessRequest:
-    return PreprocessRequest(ClipRequest(str(footage.folder / "frames"), eyes=False), tmp_path / "tree")
+    return PreprocessRequest(
+        ClipRequest(str(footage.folder / "frames"), providers=Choice(eyes=False)), tmp_path / "tree"
+    )
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from animal4d.fit.split import split_frames
 from animal4d.fit.start import search_views
 from animal4d.fit.uncertainty import PRIOR, joint_uncertainty
 from animal4d.fit.view_search import ViewGrid
-from animal4d.providers import with_eyes
+from animal4d.makers import MakerSettings, with_networks
 from cues.truth_eyes import MODEL, TruthEyes, painted
 from fit.scenes import clip_of_masks, rest_masks, turning_views
 
@@ -39,7 +39,7 @@ def painted_clip(yaw: float, depth: float = 3.2) -> Clip:
 
 
 def cues_by_eyes(clip: Clip) -> Cues:
-    return make_cues(clip, providers=with_eyes(CueProviders(), MODEL, TruthEyes(), lambda text: None))
+    return make_cues(clip, providers=with_networks(CueProviders(), clip, MODEL, MakerSettings(), TruthEyes()))
 
 
 @pytest.fixture(scope="module")

@@ -131,10 +131,11 @@ def test_the_python_api_asks_for_the_cues_that_came_with_a_clip(scene, monkeypat
     clip, _ = scene
     asked = []
 
-    def providers(shown, model, notify):
+    def providers(shown, model, settings, eyes, notify, warn):
+        assert eyes is None
         asked.append((shown.mask_valid.sum(), model.name))
         return CueProviders()
 
-    monkeypatch.setattr("animal4d.fit.reconstruct.providers_for", providers)
+    monkeypatch.setattr("animal4d.fit.reconstruct.wanted_providers", providers)
     reconstruct(clip, Config(eyes=False, fit=replace(FitConfig(), steps=1, start_steps=1, starts=1, gaits=0)))
     assert asked == [(FRAMES, "builtin")]

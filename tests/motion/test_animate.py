@@ -106,6 +106,13 @@ def test_a_gait_goes_at_the_speed_asked_for(dog: Path, gait: str, speed: float) 
     assert clip.measures.worst_slide < 0.02 and clip.measures.deepest < 0.01
 
 
+@pytest.mark.parametrize(("speed", "gait"), [(0.4, "walk"), (2.4, "trot"), (5.0, "gallop")])
+def test_going_chooses_the_gait_by_the_speed(dog: Path, speed: float, gait: str) -> None:
+    options = ClipOptions(MotionRequest(speed=speed, seconds=0.5, fps=30.0))
+    chosen, named = make_clips(open_finished_run(dog), ["go", gait], options)
+    assert torch.equal(chosen.motion.joint_rotations, named.motion.joint_rotations)
+
+
 def test_both_layouts_of_files_are_the_run_itself(dog: Path, greyhound: Path, tmp_path: Path) -> None:
     run = open_finished_run(dog)
     poses = np.load(greyhound / "poses.npz")
@@ -187,6 +194,9 @@ def test_a_broken_file_of_poses_is_named(broken, named: str, dog: Path, tmp_path
         (("--motion", "moonwalk"), "moonwalk"),
         (("--motion", "walk", "--speed", "9"), "body lengths per second"),
         (("--motion", "sit", "--speed", "1"), "--speed"),
+        (("--motion", "go"), "needs --speed"),
+        (("--motion", "go", "--speed", "50"), "body lengths per second"),
+        (("--motion", "go", "--speed", "nan"), "body lengths per second"),
         (("--motion", "walk", "--seconds", "-1"), "--seconds"),
         (("--motion", "walk", "--fps", "0"), "--fps"),
         (("--motion", "walk", "--crossfade", "0.3"), "two or more"),

@@ -10,12 +10,14 @@ import torch
 from PIL import Image
 
 from animal4d.errors import Animal4dError
+from animal4d.eyes.eyes import Look
 from animal4d.fit.view_search import view_rotation
 from animal4d.geometry.cameras import intrinsics_from_fov
 from animal4d.readers.folder import FolderSource
 from animal4d.readers.load import load_clip
-from animal4d.readers.masks_by_eyes import EyesMasks, guided_filter, masks_by_eyes
+from animal4d.readers.masks_by_eyes import guided_filter, masks_by_eyes
 from animal4d.readers.masks_finding import Find, linked, squares_over
+from animal4d.readers.masks_in_windows import FoundMasks
 from cues.truth_eyes import MODEL, TruthEyes, painted
 
 HEIGHT, WIDTH, COUNT = 150, 240, 5
@@ -45,7 +47,7 @@ def overlaps(masks: list[np.ndarray], truth: np.ndarray) -> list[float]:
 
 def read(
     folder: Path, eyes: TruthEyes, box: tuple[float, float, float, float] | None = None
-) -> tuple[EyesMasks, list[np.ndarray]]:
+) -> tuple[FoundMasks, list[np.ndarray]]:
     source = FolderSource(folder, None)
     made = masks_by_eyes(source, source.select(0, None, 1, None), eyes, box)
     return made, [np.zeros(0) if mask is None else mask for mask in made.read()]
@@ -67,6 +69,24 @@ def test_the_box_says_which_of_two_animals(tmp_path: Path):
         box = float(columns.min()), float(rows.min()), float(np.ptp(columns) + 1), float(np.ptp(rows) + 1)
         _, masks = read(both, TruthEyes(), box)
         assert min(overlaps(masks, truth)) > 0.85
+
+
+class TrustingEyes(TruthEyes):
+    """Eyes that believe a mask that they are given, as the network has learnt to."""
+
+    def look(self, images: torch.Tensor, masks: torch.Tensor | None = None) -> Look:
+        if masks is None:
+            return super().look(images)
+        return super().look((images * (masks[..., None] > 0.5)).to(torch.uint8), masks)
+
+
+def test_an_animal_that_comes_out_behind_another_is_no_part_of_it(tmp_path: Path):
+    front, front_mask = frames_of([0.2] * 5)
+    back, back_mask = frames_of(np.linspace(0.2, -1.4, 5).tolist(), depth=7.5)
+    folder = write(tmp_path / "frames", np.where(front_mask[..., None], front, back))
+    _, masks = read(folder, TrustingEyes())
+    both = (front_mask | back_mask).astype(float)
+    assert min(overlaps(masks, front_mask)) > min(overlaps(list(both), front_mask)) + 0.1
 
 
 def test_no_animal_is_one_line_with_the_remedy(tmp_path: Path):

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from animal4d.body.template import load_builtin_template
+from animal4d.errors import Animal4dError
+from animal4d.export.texture import write_texture
 from animal4d.geometry.cameras import project
 from animal4d.report.run import read_run
 from animal4d.run_folder import RunFolder
+from animal4d.texture.atlas import atlas_of
+from animal4d.texture.bake import BakedTexture
 from cli.commands import animal4d
 from report.runs import corners_of
 
@@ -41,6 +48,38 @@ def test_the_video_plane_covers_the_picture_and_lies_behind_the_animal(finished_
         # Centre, size and axes say the same as the corners.
         np.testing.assert_allclose(plane.position, plane.corners.mean(0), atol=1e-6)
         np.testing.assert_allclose(np.linalg.norm(plane.corners[1] - plane.corners[0]), plane.width, rtol=1e-6)
+
+
+def test_the_animal_wears_its_coat_where_the_run_has_one(run: RunFolder):
+    pytest.importorskip("viser")
+    import trimesh
+
+    from animal4d.report.live_mesh import mesh_of_frame
+
+    def handed_over() -> tuple[bytes, Any]:
+        """Frame 3 as the browser gets it, and as trimesh reads it again."""
+        glb: Any = mesh_of_frame(read_run(run))(3).export(file_type="glb")
+        return glb, trimesh.load(io.BytesIO(glb), file_type="glb", force="mesh", process=False)
+
+    model = load_builtin_template()
+    vertices = read_run(run).reconstruction.posed(model).vertices.numpy()
+    glb, plain = handed_over()
+    np.testing.assert_allclose(plain.vertices, vertices[3], atol=1e-6)
+    assert plain.visual.kind == "vertex" and b"image/" not in glb
+    atlas = atlas_of(model)
+    coat = torch.full((1024, 1024, 3), 60, dtype=torch.uint8)
+    coat[:512, :, 0] = 200  # red above, where v is small
+    write_texture(BakedTexture(coat, torch.ones(1024, 1024, dtype=torch.bool), atlas), run.path)
+    glb, coated = handed_over()
+    np.testing.assert_allclose(coated.vertices, vertices[3][atlas.vertex_of_corner], atol=1e-6)
+    np.testing.assert_array_equal(coated.faces, atlas.faces)
+    np.testing.assert_allclose(coated.visual.uv, atlas.uv * torch.tensor([1, -1]) + torch.tensor([0, 1]), atol=1e-5)
+    picture = coated.visual.material.baseColorTexture
+    assert b"image/jpeg" in glb and picture.size == (512, 512)
+    assert picture.getpixel((256, 50))[0] > 190 and picture.getpixel((256, 460))[0] < 70
+    run.path.joinpath("texture.png").write_bytes(b"a dog")
+    with pytest.raises(Animal4dError, match=r"texture\.png"):
+        mesh_of_frame(read_run(run))
 
 
 def test_it_serves_and_steps(finished_run: RunFolder):

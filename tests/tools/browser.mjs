@@ -1,4 +1,4 @@
-// What a page or an asset does in a real Chromium, as JSON: node browser.mjs (report PAGE | three ASSET) [PICTURE]
+// What a page or an asset does in a real Chromium, as JSON: node browser.mjs (report PAGE | three ASSET | model-viewer ASSET) [PICTURE]
 import chromium from "@sparticuz/chromium";
 import fs from "node:fs";
 import path from "node:path";
@@ -18,7 +18,19 @@ function listen(page) {
     if (["error", "warning"].includes(message.type()) && !ours) loud.push(message.text());
   });
   page.on("pageerror", (error) => loud.push(String(error)));
-  page.on("request", (request) => /^(file|data|blob):/.test(request.url()) || outside.push(request.url()));
+  page.on("request", (request) =>
+    /^(file:|data:|blob:|http:\/\/local\.test\/)/.test(request.url()) || outside.push(request.url()));
+}
+
+/** A page at http://local.test/ beside the asset and the packages. */
+async function serve(page, html) {
+  await page.route("http://local.test/**", (route) => {
+    const name = new URL(route.request().url()).pathname;
+    if (name === "/") return route.fulfill({ contentType: "text/html", body: html });
+    if (name === "/asset.glb") return route.fulfill({ contentType: "model/gltf-binary", body: fs.readFileSync(file) });
+    return route.fulfill({ contentType: "text/javascript", body: fs.readFileSync(path.join(modules, name)) });
+  });
+  await page.goto("http://local.test/", { timeout: 120000 });
 }
 
 async function report(browser) {
@@ -105,13 +117,7 @@ async function three(browser) {
   listen(page);
   const html = `<!doctype html><link rel="icon" href="data:,"><script type="importmap">{"imports": {"three":
     "/three/build/three.module.js", "loader": "/three/examples/jsm/loaders/GLTFLoader.js"}}</script><canvas></canvas>`;
-  await page.route("http://local.test/**", (route) => {
-    const name = new URL(route.request().url()).pathname;
-    if (name === "/") return route.fulfill({ contentType: "text/html", body: html });
-    if (name === "/asset.glb") return route.fulfill({ contentType: "model/gltf-binary", body: fs.readFileSync(file) });
-    return route.fulfill({ contentType: "text/javascript", body: fs.readFileSync(path.join(modules, name)) });
-  });
-  await page.goto("http://local.test/", { timeout: 120000 });
+  await serve(page, html);
   const found = await page.evaluate(async () => {
     const THREE = await import("three");
     const { GLTFLoader } = await import("loader");
@@ -151,13 +157,60 @@ async function three(browser) {
     return { times, vertices, drawn: drawn / (480 * 360), joints: mesh.skeleton.bones.length };
   });
   if (picture) await page.screenshot({ path: picture });
-  outside.length = 0;
+  return found;
+}
+
+/** The asset in <model-viewer>: what it finds in the file, times that its clock shows, pictures of two moments. */
+async function modelViewer(browser) {
+  const page = await browser.newPage({ viewport: { width: 480, height: 360 } });
+  listen(page);
+  const html = `<!doctype html><link rel="icon" href="data:,">
+    <style>body { margin: 0 } model-viewer { width: 480px; height: 360px }</style>
+    <model-viewer src="/asset.glb" camera-controls interaction-prompt="none" loading="eager"></model-viewer>
+    <script type="module" src="/@google/model-viewer/dist/model-viewer.min.js"></script>`;
+  await serve(page, html);
+  await page.waitForFunction(() => document.querySelector("model-viewer").loaded, null, { timeout: 120000 });
+  const found = await page.evaluate(async () => {
+    const viewer = document.querySelector("model-viewer");
+    const drawn = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    const at = async (time) => {
+      viewer.currentTime = time;
+      await drawn();
+      const bitmap = await createImageBitmap(await viewer.toBlob());
+      const canvas = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+      canvas.drawImage(bitmap, 0, 0);
+      return canvas.getImageData(0, 0, bitmap.width, bitmap.height).data;
+    };
+    await viewer.updateComplete;
+    viewer.play();
+    viewer.pause();
+    const [first, later] = [await at(0), await at(viewer.duration / 2)];
+    let opaque = 0;
+    let moved = 0;
+    for (let index = 0; index < first.length; index += 4) {
+      opaque += first[index + 3] > 200;
+      moved += [0, 1, 2, 3].some((channel) => Math.abs(first[index + channel] - later[index + channel]) > 30);
+    }
+    viewer.play();
+    const times = new Set();
+    while (times.size < 4) {
+      await drawn();
+      times.add(viewer.currentTime);
+    }
+    return {
+      animations: viewer.availableAnimations, duration: viewer.duration, playing: !viewer.paused, times: [...times],
+      textures: viewer.model.materials.map(
+        (material) => Boolean(material.pbrMetallicRoughness.baseColorTexture?.texture)),
+      covered: (4 * opaque) / first.length, moved: (4 * moved) / first.length,
+    };
+  });
+  if (picture) await page.screenshot({ path: picture });
   return found;
 }
 
 const browser = await playwright.launch({ executablePath: await chromium.executablePath(), args: chromium.args });
 try {
-  const found = await (what === "three" ? three : report)(browser);
+  const found = await { report, three, "model-viewer": modelViewer }[what](browser);
   console.log(JSON.stringify({ ...found, loud, outside }));
 } finally {
   await browser.close();

@@ -25,6 +25,8 @@ class Animate:
 
     Example: animal4d animate runs/my_dog --motion runs/husky trot --out runs/my_dog_moves
 
+    Example: animal4d animate runs/my_dog --motion go --speed 2 --out runs/my_dog_runs
+
     Example: animal4d animate runs/my_dog --motion walk gallop --crossfade 0.3 --out runs/my_dog_starts
 
     Example: animal4d animate runs/my_dog --loop --in-place --out runs/my_dog_loop
@@ -35,10 +37,11 @@ class Animate:
     out: Path
     """Folder to write: asset.glb, and per clip its poses (.npz) and a preview (.mp4, .png)."""
     motion: Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN|GAIT|NPZ ...", help_behavior_hint="")] = ()
-    """Folders of runs, gaits (walk, trot, gallop, stand, look_around, sit) or .npz files; every one becomes a clip.
-    Needed but with --loop, which otherwise takes the run's own motion."""
+    """Folders of runs, gaits (walk, trot, gallop; go: the one of them that goes with --speed; stand, look_around, sit)
+    or .npz files; every one becomes a clip. Needed but with --loop, which otherwise takes the run's own motion."""
     speed: OptionalFloat = None
-    """Of gaits, in body lengths per second (default: the natural one)."""
+    """Of gaits, in body lengths per second (default: the natural one). Strides become longer with it, stances
+    shorter."""
     seconds: OptionalFloat = None
     """How long a gait lasts, or at most another motion (default: 3, or all)."""
     fps: OptionalFloat = None

@@ -6,7 +6,15 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+from animal4d.candidates import CUES, Candidate, Choice
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 PACKAGES = ("torch", "numpy", "scipy", "numba", "opencv-python-headless", "av", "pillow", "pygltflib", "rich", "tyro")
 
@@ -23,15 +31,66 @@ def _how_to_get(extra: str) -> str:
     return f"; pip install 'animal4d\\[{extra}]'"
 
 
-def _eyes() -> tuple[str, str]:
-    """State of the built-in network, and who stands in the list of providers."""
+_FILES = {
+    "masks": "--masks, and those of a sequence",
+    "surface": "those of an external: sequence",
+    "parts": "those of an external: sequence",
+    "views": None,
+    "tracks": "those of an external: sequence",
+    "features": None,
+}
+"""What goes before everybody else, where the user has it."""
+
+
+def _eyes() -> str | None:
+    """Version of the built-in network; None where its weights are missing."""
     from animal4d.errors import Animal4dError
     from animal4d.eyes.eyes import load_eyes
 
     try:
-        return f"builtin {load_eyes().version[:12]}", "builtin network"
+        return load_eyes().version[:12]
     except Animal4dError:
-        return "[red]weights missing[/red]", "nobody (--no-eyes goes without)"
+        return None
+
+
+def _cues(eyes: bool) -> Table:
+    """For each cue who would make it and why, and what would be better."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title="Who makes which cue", title_justify="left", show_lines=True)
+    for column in ("cue", "files first", "else made by", "why", "better"):
+        table.add_column(column, no_wrap=column == "cue", overflow="fold")
+    choice = Choice(eyes=eyes)
+    for cue in CUES:
+        there = choice.at_hand(cue)
+        damaged = [candidate for candidate in there if candidate.damage() is not None]
+        best = next((candidate for candidate in there if candidate not in damaged), None)
+        used = "nobody" if best is None else f"[bold]{best.name}[/bold]: {escape(best.gives)}"
+        why = "weights of the built-in network are missing" if best is None else best.reason()
+        why += "".join(f"; [red]{candidate.name} {escape(str(candidate.damage()))}[/red]" for candidate in damaged)
+        table.add_row(cue, _FILES[cue] or "-", used, why, escape(_better(choice.candidates(cue), best)))
+    table.add_row(
+        "cameras", "--cameras: JSON, COLMAP, VGGT, MegaSaM", "one level camera", "nothing tracks cameras", "-"
+    )
+    return table
+
+
+def _better(candidates: Sequence[Candidate], best: Candidate | None) -> str:
+    """What to do for a better one: the smallest of the best family that can simply be fetched, and names of others."""
+    from animal4d.pretrained.networks import NETWORKS
+
+    ahead = list(takewhile(lambda candidate: candidate != best, candidates))
+    missing = {candidate.name: steps for candidate in ahead if (steps := candidate.missing()) is not None}
+    families = list(dict.fromkeys(name.split("-")[0] for name in missing))
+    if best is not None and best.name.split("-")[0] in families:
+        families.remove(best.name.split("-")[0])  # another size of what is there
+    smallest = {family: [name for name in missing if name.split("-")[0] == family][-1] for family in families}
+    free = [name for name in smallest.values() if name not in NETWORKS or not NETWORKS[name].gated]
+    if not free:
+        return "-"
+    others = [name for name in smallest.values() if name != free[0]]
+    return missing[free[0]] + (f" (or {', '.join(others)})" if others else "")
 
 
 @dataclass(frozen=True)
@@ -63,17 +122,18 @@ class Doctor:
         )
         model = load_builtin_template()
         table.add_row("template", "builtin", f"{model.n_vertices} vertices, {model.n_joints} joints")
-        weights, seen = _eyes()
+        eyes = _eyes()
         table.add_row(
-            "network", weights, "finds the animal, its parts, surface and view in plain pictures; no download"
-        )
-        table.add_row("masks", f"--masks, {seen}", "masks from a segmenter are best; --box says which animal is meant")
-        table.add_row("parts, surface, view", f"files, {seen}", "files of an external: sequence go first")
-        table.add_row("tracks", "files, builtin", "pyramidal Lucas-Kanade where no file brings them")
-        table.add_row(
-            "features", seen, "colour, gradients and mask shape per patch, and the network's where it is there"
+            "network",
+            "[red]weights missing[/red]" if eyes is None else f"builtin {eyes}",
+            "finds the animal, its parts, surface and view in plain pictures; no download"
+            if eyes is not None
+            else "install animal4d again; --no-eyes goes without",
         )
         for extra, package, use in EXTRAS:
             found = importlib.util.find_spec(package) is not None
             table.add_row(extra, "there" if found else "not installed", use + ("" if found else _how_to_get(extra)))
-        Console().print(table)
+        console = Console()
+        console.print(table)
+        console.print(_cues(eyes is not None))
+        console.print("--use CUE=PROVIDER takes another one, --avoid PROVIDER none of a name; see docs/pretrained.md")

@@ -25,6 +25,7 @@ from animal4d.cli.synth import Synth
 from animal4d.cli.train_eyes import TrainEyes
 from animal4d.cli.usage import usage_error
 from animal4d.cli.view import View
+from animal4d.cli.weights import Weights
 from animal4d.errors import Animal4dError
 
 _DESCRIPTION = """From one video of a four-legged animal to an animatable 3D animal, without keypoints.
@@ -47,6 +48,7 @@ Command = (
     | Annotated[Synth, tyro.conf.subcommand("synth")]
     | Annotated[TrainEyes, tyro.conf.subcommand("train-eyes")]
     | Annotated[Data, tyro.conf.subcommand("data")]
+    | Annotated[Weights, tyro.conf.subcommand("weights")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )
 

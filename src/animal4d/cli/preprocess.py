@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from animal4d.cli.options import OptionalBox, OptionalFloat, OptionalInt, OptionalPath
+from animal4d.cli.options import Avoided, OptionalBox, OptionalFloat, OptionalInt, OptionalPath, OptionalPoint, Uses
 
 OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")]
 
@@ -35,15 +35,27 @@ class Preprocess:
     fitted: Annotated[Path | None, tyro.conf.arg(name="run", metavar="PATH", help_behavior_hint="")] = None
     """Folder of a finished run on the same clip: part masks, surface, cameras and keypoints come from its animal."""
     masks: OptionalPath = None
-    """Folder of masks with the frames' names or in their order (or a mask video). Best made by a segmenter; where
-    neither they nor the source bring any, the built-in network finds them."""
+    """Folder of masks with the frames' names or in their order (or a mask video). Where neither they nor the source
+    bring any, SAM 2 finds them where its weights are there, else the built-in network."""
     box: OptionalBox = None
     """Without masks: a box around the animal in the first frame, in pixels, where there are several, or none is
     found."""
+    point: OptionalPoint = None
+    """The same by a point on the animal."""
     eyes: bool = True
     """Whether the built-in network finds masks where none are given. Without it, --box starts GrabCut."""
+    use: Uses = ()
+    """Who makes a cue, as masks=sam2 or surface=files; `animal4d doctor` lists them. By default the best that is at
+    hand does. Give them after the source."""
+    avoid: Avoided = ()
+    """Providers that are never used, as densepose-cse."""
+    strict: bool = False
+    """Stop where a network fails, instead of going on with the next best provider."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where networks run; auto takes CUDA where there is one."""
     cameras: OptionalPath = None
-    """cameras.json with intrinsics and camera poses, if you have them."""
+    """Intrinsics and camera poses, if you have them: cameras.json, the folder of a COLMAP model, or an npz of VGGT or
+    MegaSaM."""
     fps: OptionalFloat = None
     """Frames per second of a folder of frames (default: 30)."""
     start: int = 0
@@ -59,22 +71,38 @@ class Preprocess:
         from rich.console import Console
         from rich.markup import escape
 
+        from animal4d.candidates import Choice
         from animal4d.cli.console import ConsoleProgress
         from animal4d.data.preprocess import PreprocessRequest, preprocess
         from animal4d.data.preprocess_source import ClipRequest
+        from animal4d.fit.reconstruct import resolve_device
+        from animal4d.makers import DENSEPOSE, DOG_MESH
+        from animal4d.pretrained.weights import find_weights, network_folder
         from animal4d.readers.cop3d import FrameChoice
-        from animal4d.runs import parse_box
+        from animal4d.runs import parse_box, parse_point
 
         clip = ClipRequest(
             source=self.source,
             masks=self.masks,
             cameras=self.cameras,
             box=parse_box(self.box),
-            eyes=self.eyes,
+            point=parse_point(self.point),
+            providers=Choice(self.use, self.avoid, self.eyes, self.strict),
+            device=str(resolve_device(self.device)),
             fps=self.fps,
             choice=FrameChoice(self.start, self.stop, self.stride, self.max_frames),
         )
-        request = PreprocessRequest(clip, self.out, self.sequence, self.category, self.fitted)
+        clip.providers.check()
+        sees = clip.providers.uses("surface", DENSEPOSE)
+        request = PreprocessRequest(
+            clip=clip,
+            out=self.out,
+            sequence=self.sequence,
+            category=self.category,
+            run=self.fitted,
+            densepose=find_weights(DENSEPOSE) if sees else None,
+            dog_mesh=network_folder(DENSEPOSE) / DOG_MESH if sees else None,
+        )
         with ConsoleProgress() as progress:
             made = preprocess(request, progress.part)
             for warning in made.warnings:

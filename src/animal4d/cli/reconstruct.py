@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from animal4d.cli.options import OptionalBox, OptionalFloat, OptionalInt, OptionalPath
+from animal4d.cli.options import Avoided, OptionalBox, OptionalFloat, OptionalInt, OptionalPath, OptionalPoint, Uses
 from animal4d.config import ASSUMED_BODY_LENGTH, Config, Cue, load_config
 from animal4d.errors import Animal4dError
 
@@ -31,16 +31,26 @@ class Reconstruct:
     out: Path
     """Run folder to write, for example runs/my_dog."""
     masks: OptionalPath = None
-    """Folder of masks with the frames' names or in their order (or a mask video): where the animal is. Best made by a
-    segmenter; without them the built-in network finds it."""
+    """Folder of masks with the frames' names or in their order (or a mask video): where the animal is. Without them
+    SAM 2 finds it where its weights are there, else the built-in network."""
     box: OptionalBox = None
     """Without masks: a box around the animal in the first frame, in pixels, where there are several, or none is
     found."""
+    point: OptionalPoint = None
+    """The same by a point on the animal."""
     eyes: bool = True
     """Whether the built-in network finds masks where none are given, and parts, surface and views of the animal where
     no files bring them. Without it, --box starts GrabCut."""
+    use: Uses = ()
+    """Who makes a cue, as masks=sam2 or tracks=lucas-kanade; `animal4d doctor` lists them. By default the best that is
+    at hand does. Give them after the source."""
+    avoid: Avoided = ()
+    """Providers that are never used, as xfeat."""
+    strict: bool = False
+    """Stop where a network fails, instead of going on with the next best provider."""
     cameras: OptionalPath = None
-    """cameras.json with intrinsics and camera poses, if you have them (format: docs/conventions.md)."""
+    """Intrinsics and camera poses, if you have them: cameras.json (format: docs/conventions.md), the folder of a COLMAP
+    model, or an npz of VGGT or MegaSaM."""
     fov: OptionalFloat = None
     """Field of view along the longer side of the picture, in degrees, where no camera data tell it (default: 50)."""
     fps: OptionalFloat = None
@@ -89,6 +99,7 @@ class Reconstruct:
             out=self.out,
             masks=self.masks,
             box=self.box,
+            point=self.point,
             cameras=self.cameras,
             fov=self.fov,
             fps=self.fps,
@@ -110,10 +121,12 @@ class Reconstruct:
 
         config = Config(fit=preset(self.preset))
         config = config if self.config is None else load_config(self.config, config)
-        flags = {name: getattr(self, name) for name in ("seed", "device", "template", "without")}
+        flags = {name: getattr(self, name) for name in ("seed", "device", "template", "without", "use", "avoid")}
         config = replace(config, **{name: value for name, value in flags.items() if value not in (None, ())})
         if not self.eyes:
             config = replace(config, eyes=False)
+        if self.strict:
+            config = replace(config, strict=True)
         if self.steps is not None:
             if self.steps < 1:
                 raise Animal4dError(f"--steps must be at least 1, got {self.steps}")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from animal4d.clip import Clip
-from animal4d.cues.cache import Notify, Provider, cached
+from animal4d.cues.cache import Notify, Provider
+from animal4d.cues.chain import Chain, first_made, single
 from animal4d.cues.eyes_pass import PROVIDER as EYES
 from animal4d.cues.eyes_views import Views
 from animal4d.cues.features import BuiltinFeatures, PatchFeatures
@@ -44,7 +46,8 @@ class Cues:
     initial_betas: Float[Tensor, "betas"] | None = None
     """The shape that another method found; where the fit starts."""
     provenance: tuple[dict[str, Any], ...] = ()
-    """For every cue: provider, its kind and version, and fingerprints of its settings and its input."""
+    """For every cue: provider, its kind and version, fingerprints of its settings and its input; by whom it is made in
+    people's words, and why by them."""
 
     def by_eyes(self, name: str) -> bool:
         """Whether the built-in network made the cue. It is weighted otherwise than files that came with the clip."""
@@ -67,17 +70,17 @@ class Cues:
 
 @dataclass(frozen=True)
 class CueProviders:
-    """Who makes which cue."""
+    """Who makes which cue: one, or several of which the next makes it where the one before cannot."""
 
-    tracks: Provider[Tracks] = field(default_factory=LucasKanadeTracks)
+    tracks: Provider[Tracks] | Chain[Tracks] = field(default_factory=LucasKanadeTracks)
     background_tracks: Provider[Tracks] = field(default_factory=lambda: LucasKanadeTracks(background=True, points=150))
-    features: Provider[PatchFeatures] = field(default_factory=BuiltinFeatures)
-    parts: Provider[Parts] | None = None
+    features: Provider[PatchFeatures] | Chain[PatchFeatures] = field(default_factory=BuiltinFeatures)
+    parts: Provider[Parts] | Chain[Parts] | None = None
     """None where nobody knows them; so for all that follow."""
-    surface: Provider[SurfacePoints] | None = None
+    surface: Provider[SurfacePoints] | Chain[SurfacePoints] | None = None
     keypoints: Provider[SparseKeypoints] | None = None
     pnp_cameras: Provider[PnpCameras] | None = None
-    views: Provider[Views] | None = None
+    views: Provider[Views] | Chain[Views] | None = None
     initial_betas: Float[Tensor, "betas"] | None = None
 
 
@@ -86,31 +89,35 @@ def make_cues(
     folder: Path | None = None,
     providers: CueProviders | None = None,
     notify: Notify = lambda message: None,
+    warn: Notify | None = None,
 ) -> Cues:
-    """All cues of a clip, from the caches in `folder` (`<run>/cues`) where these are fresh."""
+    """All cues of a clip, from the caches in `folder` (`<run>/cues`) where these are fresh.
+
+    `notify` hears what becomes of caches, `warn` (or else `notify`) of every provider that failed and was replaced.
+    Raises Animal4dError where a cue cannot be made.
+    """
     providers = providers or CueProviders()
-    tracks, tracks_note = cached(providers.tracks, clip, folder, Tracks.from_arrays, notify)
-    background, background_note = cached(providers.background_tracks, clip, folder, Tracks.from_arrays, notify)
-    features, features_note = cached(providers.features, clip, folder, PatchFeatures.from_arrays, notify)
-    given: dict[str, Any] = {}
-    notes = [tracks_note, background_note, features_note]
-    for name, provider, from_arrays in (
-        ("parts", providers.parts, Parts.from_arrays),
+    made: dict[str, Any] = {}
+    notes = []
+    makers: tuple[tuple[str, Any, Callable[[Mapping[str, NDArray[Any]]], Any]], ...] = (
+        ("tracks", providers.tracks, Tracks.from_arrays),
+        ("background_tracks", providers.background_tracks, Tracks.from_arrays),
+        ("features", providers.features, PatchFeatures.from_arrays),
         ("surface", providers.surface, SurfacePoints.from_arrays),
+        ("parts", providers.parts, Parts.from_arrays),
         ("keypoints", providers.keypoints, SparseKeypoints.from_arrays),
         ("pnp_cameras", providers.pnp_cameras, PnpCameras.from_arrays),
         ("views", providers.views, Views.from_arrays),
-    ):
+    )
+    for name, provider, from_arrays in makers:
         if provider is not None:
-            given[name], note = cached(provider, clip, folder, from_arrays, notify)
+            chain: Chain[Any] = provider if isinstance(provider, Chain) else single(provider)
+            made[name], note = first_made(chain, clip, folder, from_arrays, notify, warn or notify)
             notes.append(note)
     return Cues(
         silhouettes=silhouettes(clip),
-        tracks=tracks,
-        background_tracks=background,
-        features=features,
-        ground_motion=ground_motion(clip, tracks, background),
+        ground_motion=ground_motion(clip, made["tracks"], made["background_tracks"]),
         initial_betas=providers.initial_betas,
         provenance=tuple(notes),
-        **given,
+        **made,
     )

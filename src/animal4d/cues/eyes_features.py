@@ -37,12 +37,18 @@ class EyesFeatures:
         made = self.patches(clip)
         sight = self.eyes_pass.sight(clip)
         seen = torch.zeros(len(clip), sight.features.shape[1])
-        seen[sight.frames] = _centered(sight.features.float())
-        # As much variance over the clip as the hand-made ones have, so that neither drowns the other.
-        ours, theirs = _centered(made.pooled).square().sum(), seen.square().sum()
-        scaled = seen * (ours / theirs.clamp_min(1e-12)).sqrt()
-        return replace(made, pooled=torch.cat((made.pooled, scaled), dim=1))
+        seen[sight.frames] = centered(sight.features.float())
+        return replace(made, pooled=beside(made.pooled, seen))
 
 
-def _centered(features: Float[Tensor, "frames channels"]) -> Float[Tensor, "frames channels"]:
+def beside(
+    pooled: Float[Tensor, "frames channels"], more: Float[Tensor, "frames others"]
+) -> Float[Tensor, "frames both"]:
+    """Pooled features with others, which are given as much variance over the clip, so that neither drowns the other."""
+    ours, theirs = centered(pooled).square().sum(), more.square().sum()
+    return torch.cat((pooled, more * (ours / theirs.clamp_min(1e-12)).sqrt()), dim=1)
+
+
+def centered(features: Float[Tensor, "frames channels"]) -> Float[Tensor, "frames channels"]:
+    """With zero mean over the clip."""
     return features - features.mean(0) if len(features) else features

@@ -43,7 +43,10 @@ class PatchFeatures:
     """Mean over all patches, then the means over each part of the animal's box, weighted by the mask."""
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        return {"patches": self.patches.numpy(), "pooled": self.pooled.numpy()}
+        """Patches whose values are exact in half precision are kept so."""
+        half = self.patches.half()
+        exact = torch.equal(half.float(), self.patches)
+        return {"patches": (half if exact else self.patches).numpy(), "pooled": self.pooled.numpy()}
 
     @staticmethod
     def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> PatchFeatures:
@@ -73,7 +76,7 @@ class BuiltinFeatures:
     def __call__(self, clip: Clip) -> PatchFeatures:
         batches = [slice(start, start + _BATCH) for start in range(0, len(clip), _BATCH)]
         patches = torch.cat([self._patches(clip.frames[batch].cpu(), clip.masks[batch].cpu()) for batch in batches])
-        pooled = torch.cat([self._pooled(patches[batch], clip.masks[batch].cpu()) for batch in batches])
+        pooled = torch.cat([pooled_in_box(patches[batch], clip.masks[batch].cpu(), self.parts) for batch in batches])
         return PatchFeatures(patches, pooled)
 
     def _patches(
@@ -90,26 +93,30 @@ class BuiltinFeatures:
         channels = torch.cat(
             [mean, spread, self._pool(_oriented(dx, dy)), self._pool(masks[:, None]), self._pool(along), x, y], dim=1
         )
-        return _min_max(channels.flatten(2).transpose(1, 2))
+        return min_max(channels.flatten(2).transpose(1, 2))
 
     def _pool(
         self, images: Float[Tensor, "frames channels height width"]
     ) -> Float[Tensor, "frames channels grid grid"]:
         return adaptive_avg_pool2d(images, self.grid)
 
-    def _pooled(
-        self, patches: Float[Tensor, "frames patches channels"], masks: Float[Tensor, "frames height width"]
-    ) -> Float[Tensor, "frames pooled"]:
-        x, y = (place.flatten(1) for place in _place_in_box(masks, self.grid))
-        covered = self._pool(masks[:, None]).flatten(1)
-        column, row = ((place * self.parts).long().clamp(0, self.parts - 1) for place in (x, y))
-        in_box = (x >= 0) & (x <= 1) & (y >= 0) & (y <= 1)
-        membership = torch.nn.functional.one_hot(row * self.parts + column, self.parts**2) * in_box[..., None]
-        weights = membership * covered[..., None]
-        means = weights.transpose(1, 2) @ patches / weights.sum(dim=1)[..., None].clamp_min(1e-3)
-        # The share of a part that the animal covers is its low-resolution silhouette.
-        coverage = weights.sum(dim=1) / membership.sum(dim=1).clamp_min(1)
-        return torch.cat([patches.mean(dim=1), means.flatten(1), coverage], dim=-1)
+
+def pooled_in_box(
+    patches: Float[Tensor, "frames patches channels"], masks: Float[Tensor, "frames height width"], parts: int
+) -> Float[Tensor, "frames pooled"]:
+    """What `PatchFeatures.pooled` holds of a square grid of patches: the mean over all of them, the means over
+    `parts x parts` parts of the animal's box, weighted by the mask, and the share of each part that the mask covers."""
+    grid = round(patches.shape[1] ** 0.5)
+    x, y = (place.flatten(1) for place in _place_in_box(masks, grid))
+    covered = adaptive_avg_pool2d(masks[:, None], grid).flatten(1)
+    column, row = ((place * parts).long().clamp(0, parts - 1) for place in (x, y))
+    in_box = (x >= 0) & (x <= 1) & (y >= 0) & (y <= 1)
+    membership = torch.nn.functional.one_hot(row * parts + column, parts**2) * in_box[..., None]
+    weights = membership * covered[..., None]
+    means = weights.transpose(1, 2) @ patches / weights.sum(dim=1)[..., None].clamp_min(1e-3)
+    # The share of a part that the animal covers is its low-resolution silhouette.
+    coverage = weights.sum(dim=1) / membership.sum(dim=1).clamp_min(1)
+    return torch.cat([patches.mean(dim=1), means.flatten(1), coverage], dim=-1)
 
 
 def _gradients(images: Float[Tensor, "frames height width"]) -> tuple[Tensor, Tensor]:
@@ -143,6 +150,7 @@ def _place_in_box(
     return x[:, None, None, :].expand(-1, 1, grid, -1), y[:, None, :, None].expand(-1, 1, -1, grid)
 
 
-def _min_max(features: Float[Tensor, "frames patches channels"]) -> Float[Tensor, "frames patches channels"]:
+def min_max(features: Float[Tensor, "frames patches channels"]) -> Float[Tensor, "frames patches channels"]:
+    """Every channel scaled to [0, 1] within a frame, as the published method scales DINO's features."""
     low, high = features.amin(dim=1, keepdim=True), features.amax(dim=1, keepdim=True)
     return (features - low) / (high - low).clamp_min(1e-6)

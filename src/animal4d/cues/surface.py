@@ -6,7 +6,7 @@ where the way from it to the vertex and back leads home (cycle test).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,11 +23,10 @@ from animal4d.files.arrays import checked_array
 from animal4d.files.checksums import file_checksum, tensor_checksum
 from animal4d.files.unpickle import load_pickle
 from animal4d.geometry.padded_frame import PADDED_SIZE
+from animal4d.pretrained.densepose.meshes import CATEGORIES, MAP_SIZE
 
-DETECTED_CLASSES = ("bear", "cow", "cat", "dog", "elephant", "giraffe", "horse", "sheep", "zebra")
+DETECTED_CLASSES = CATEGORIES
 """What the numbers in `pred_classes` mean."""
-MAP_SIZE = 112
-"""Side of the maps of a detection."""
 TEMPERATURE = 1e-5
 """Of the cycle test: so low that it is nearly a matter of nearest neighbours."""
 _NEGLIGIBLE = 40.0
@@ -135,6 +134,45 @@ def _softmax_terms(
     return pixel, vertex, (difference / TEMPERATURE).exp()
 
 
+def points_of_detections(
+    clip: Clip,
+    detections: Sequence[Detection | None],
+    vertex_embeddings: Float[Tensor, "vertices channels"],
+    points: int,
+    least_cycle: float,
+    seed: int,
+) -> SurfacePoints:
+    """Up to `points` pixels of every frame that lie on the mask and on its detection, and come home from their vertex
+    with a probability above `least_cycle`; drawn at random where there are more."""
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.zeros(len(clip), points, 2)
+    vertices = torch.zeros(len(clip), points, dtype=torch.long)
+    confidence = torch.zeros(len(clip), points)
+    inside = ((clip.masks > 0.5) & clip.inside_frame()).cpu()
+    for frame, detection in enumerate(detections):
+        row, column = inside[frame].nonzero(as_tuple=True)
+        if len(row) > 4 * points:
+            # Every second row and column: a quarter of the time, and still more pixels than are wanted.
+            even = (row % 2 == 0) & (column % 2 == 0)
+            row, column = row[even], column[even]
+        if detection is None or len(row) == 0:
+            continue
+        working = torch.stack((column, row), dim=-1) + 0.5
+        places = clip.crop[[frame]].to_original(working[None].to(clip.crop.origin))[0].cpu()
+        height, width = clip.crop.original_size
+        embedding, animal = detection.at(places * (PADDED_SIZE / max(height, width)))
+        if not bool(animal.any()):
+            continue
+        unit = torch.nn.functional.normalize(embedding[animal], dim=-1)
+        vertex, cycle = match_pixels(unit, vertex_embeddings.cpu())
+        kept = (cycle > least_cycle).nonzero().squeeze(1)
+        kept = kept[torch.randperm(len(kept), generator=generator)[:points]].sort().values
+        pixels[frame, : len(kept)] = places[animal][kept]
+        vertices[frame, : len(kept)] = vertex[kept]
+        confidence[frame, : len(kept)] = cycle[kept].clamp(0, 1)
+    return SurfacePoints(pixels, vertices, confidence)
+
+
 @dataclass(frozen=True, eq=False)
 class CsePredictions:
     """Surface points from a file of CSE predictions of the external data tree."""
@@ -175,34 +213,9 @@ class CsePredictions:
 
         Raises Animal4dError where the file is damaged or does not cover the clip.
         """
-        detections = self.detections(clip)
-        generator = torch.Generator().manual_seed(self.seed)
-        pixels = torch.zeros(len(clip), self.points, 2)
-        vertices = torch.zeros(len(clip), self.points, dtype=torch.long)
-        confidence = torch.zeros(len(clip), self.points)
-        inside = ((clip.masks > 0.5) & clip.inside_frame()).cpu()
-        for frame, detection in enumerate(detections):
-            row, column = inside[frame].nonzero(as_tuple=True)
-            if len(row) > 4 * self.points:
-                # Every second row and column: a quarter of the time, and still more pixels than are wanted.
-                even = (row % 2 == 0) & (column % 2 == 0)
-                row, column = row[even], column[even]
-            if detection is None or len(row) == 0:
-                continue
-            working = torch.stack((column, row), dim=-1) + 0.5
-            places = clip.crop[[frame]].to_original(working[None].to(clip.crop.origin))[0].cpu()
-            height, width = clip.crop.original_size
-            embedding, animal = detection.at(places * (PADDED_SIZE / max(height, width)))
-            if not bool(animal.any()):
-                continue
-            unit = torch.nn.functional.normalize(embedding[animal], dim=-1)
-            vertex, cycle = match_pixels(unit, self.vertex_embeddings.cpu())
-            kept = (cycle > self.least_cycle).nonzero().squeeze(1)
-            kept = kept[torch.randperm(len(kept), generator=generator)[: self.points]].sort().values
-            pixels[frame, : len(kept)] = places[animal][kept]
-            vertices[frame, : len(kept)] = vertex[kept]
-            confidence[frame, : len(kept)] = cycle[kept].clamp(0, 1)
-        return SurfacePoints(pixels, vertices, confidence)
+        return points_of_detections(
+            clip, self.detections(clip), self.vertex_embeddings, self.points, self.least_cycle, self.seed
+        )
 
     def detections(self, clip: Clip) -> list[Detection | None]:
         """The best detection of the wanted class in each frame of the clip, None where there is none good enough.

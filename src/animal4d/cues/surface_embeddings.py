@@ -84,18 +84,22 @@ def spectral_embedding(basis: SpectralBasis) -> Float[ndarray, "vertices 16"]:
     return waves / np.linalg.norm(waves, axis=1, keepdims=True)
 
 
-def template_embeddings(files: EmbeddingFiles, model: BodyModel) -> Float[Tensor, "vertices 16"]:
+def template_embeddings(
+    files: EmbeddingFiles, model: BodyModel, embedding: Float[ndarray, "cse_vertices 16"] | None = None
+) -> Float[Tensor, "vertices 16"]:
     """Unit-length CSE embedding of every vertex of a template.
+
+    `embedding` is that of CSE's dog mesh, from `files.embedding` where it is not given.
 
     SMAL's embeddings are taken vertex by vertex where the template is numbered as SMAL is, as any SMAL file is. That is
     seen from SMAL's eigenfunctions, which are smooth on such a template and on no other. The built-in template has as
     many vertices, but only those with a name (`body/keypoints.py`) lie where SMAL's do: they are the landmarks of a
     functional map from SMAL to it, for which SMAL's basis is enough and no SMAL file is needed.
 
-    Raises Animal4dError where a file is missing or damaged, or the template is neither.
+    Raises Animal4dError where a file is missing, damaged or of another mesh, or the template is neither.
     """
     smal_functions, smal_mass = _read_basis(files.lbo_smal)
-    smal = _smal_embeddings(files, smal_functions, smal_mass)
+    smal = _smal_embeddings(files, smal_functions, smal_mass, embedding)
     vertices, faces = model.v_template.cpu().double().numpy(), model.faces.cpu().numpy()
     if len(smal) == len(vertices) and _numbered_alike(smal_functions, vertices, faces):
         return _unit_rows(smal)
@@ -119,13 +123,19 @@ def template_embeddings(files: EmbeddingFiles, model: BodyModel) -> Float[Tensor
 
 
 def _smal_embeddings(
-    files: EmbeddingFiles, smal_functions: ndarray, smal_mass: csr_array
+    files: EmbeddingFiles, smal_functions: ndarray, smal_mass: csr_array, embedding: ndarray | None
 ) -> Float[ndarray, "smal_vertices 16"]:
     functions, mass = _read_basis(files.lbo_cse)
+    if embedding is None:
+        embedding = _read_embedding(files.embedding, len(functions))
+    if len(functions) != len(embedding):
+        raise Animal4dError(
+            f"{files.lbo_cse} is for a mesh of {len(functions)} vertices, CSE's dog has {len(embedding)}: give the "
+            "file that was made for it"
+        )
     shape = (smal_functions.shape[1], functions.shape[1])
     where = f"{files.lbo_cse_to_smal}: C, between the functions of {files.lbo_smal.name} and {files.lbo_cse.name},"
     matrix = checked_array(_entry(files.lbo_cse_to_smal, "C"), shape, where)
-    embedding = _read_embedding(files.embedding, len(functions))
     return transferred(embedding, functions, mass, matrix, smal_functions, smal_mass)
 
 

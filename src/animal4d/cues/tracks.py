@@ -7,37 +7,28 @@ All coordinates are pixels of the ORIGINAL frames, whatever the crop does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
+from numpy import ndarray
 from numpy.typing import NDArray
-from torch import Tensor
 
 from animal4d.clip import Clip
+from animal4d.cues.track_points import (
+    Tracks,
+    grey_frames,
+    kept_tracks,
+    new_points,
+    regions_for_points,
+    spacing_of_points,
+    within,
+)
 
-
-@dataclass(frozen=True)
-class Tracks:
-    """Points followed through a clip, in the published layout."""
-
-    points: Float[Tensor, "frames tracks 2"]
-    """x, y in pixels of the original frames. Where a point is not visible: its nearest known place."""
-    visible: Bool[Tensor, "frames tracks"]
-
-    def __len__(self) -> int:
-        return self.points.shape[1]
-
-    def to_arrays(self) -> dict[str, NDArray[Any]]:
-        return {"points": self.points.numpy(), "visible": self.visible.numpy()}
-
-    @staticmethod
-    def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Tracks:
-        return Tracks(torch.from_numpy(arrays["points"]).float(), torch.from_numpy(arrays["visible"]).bool())
+__all__ = ["LucasKanadeTracks", "Tracks", "followed"]
 
 
 @dataclass(frozen=True)
@@ -80,10 +71,9 @@ class _Follower:
     def __init__(self, config: LucasKanadeTracks, clip: Clip) -> None:
         self.config = config
         self.clip = clip
-        self.greys = [cv2.cvtColor(frame.numpy(), cv2.COLOR_RGB2GRAY) for frame in clip.frames.cpu()]
-        self.regions = _regions(clip, config.background)
-        area = max(float(np.median([region.sum() for region in self.regions if region.any()] or [0])), 1.0)
-        self.spacing = max((area / config.points) ** 0.5, 4.0)
+        self.greys = grey_frames(clip)
+        self.regions = regions_for_points(clip, config.background)
+        self.spacing = spacing_of_points(self.regions, config.points)
         self.places = np.empty((0, 2), np.float32)
         """Living points in working pixels of the current frame, integer-centred as OpenCV counts."""
         self.ids = np.empty(0, np.int64)
@@ -108,11 +98,8 @@ class _Follower:
             self.places, self.ids = self.places[:0], self.ids[:0]
             return
         before, after = self.greys[frame - 1], self.greys[frame]
-        guess = self._guess(frame)
-        forth, found = self._lucas_kanade(before, after, self.places, guess)
-        back, returned = self._lucas_kanade(after, before, forth, self.places)
-        error = np.linalg.norm(back - self.places, axis=-1)
-        good = found & returned & (error < self.config.forward_backward) & _within(self.regions[frame], forth)
+        forth, good = followed(before, after, self.places, self._guess(frame), self.config)
+        good &= within(self.regions[frame], forth)
         self.places, self.ids = forth[good], self.ids[good]
 
     def _guess(self, frame: int) -> NDArray[np.float32]:
@@ -125,81 +112,57 @@ class _Follower:
         size = np.array(self.greys[0].shape[::-1], dtype=np.float32)
         return guess.clip(0, size - 1).astype(np.float32)
 
-    def _lucas_kanade(
-        self, before: NDArray, after: NDArray, places: NDArray[np.float32], guess: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        moved, status, _ = cv2.calcOpticalFlowPyrLK(
-            before,
-            after,
-            places[:, None],
-            guess[:, None].copy(),
-            winSize=(self.config.window, self.config.window),
-            maxLevel=self.config.levels,
-            criteria=(cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 0.01),
-            flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
-        )
-        return np.asarray(moved, dtype=np.float32)[:, 0], status[:, 0] > 0
-
     def _seed(self, frame: int) -> None:
-        """New points in those cells of the grid that hold none, at the best textured pixel of each."""
-        region = self.regions[frame]
-        texture = cv2.cornerMinEigenVal(self.greys[frame], 5)
-        rows, columns = np.nonzero(region & (texture > self.config.least_texture))
-        if len(rows) == 0:
-            return
-        taken = {tuple(cell) for cell in (self.places // self.spacing).astype(int)}
-        order = np.argsort(-texture[rows, columns], kind="stable")
-        new: list[tuple[int, int]] = []
-        for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
-            cell = (int(column // self.spacing), int(row // self.spacing))
-            if cell not in taken:
-                taken.add(cell)
-                new.append((column, row))
-        if new:
-            self.places = np.concatenate([self.places, np.array(new, dtype=np.float32)])
-            self.ids = np.concatenate([self.ids, np.arange(self.next_id, self.next_id + len(new))])
-            self.next_id += len(new)
+        config = self.config
+        if not self.regions[frame].any():
+            return  # and try again in the next frame
+        new = new_points(self.greys[frame], self.regions[frame], self.places, self.spacing, config.least_texture)
+        self.places = np.concatenate([self.places, new])
+        self.ids = np.concatenate([self.ids, np.arange(self.next_id, self.next_id + len(new))])
+        self.next_id += len(new)
         self.seeded = len(self.ids)
 
     def _collected(self) -> Tracks:
         points = np.zeros((len(self.seen), self.next_id, 2), np.float32)
         visible = np.zeros((len(self.seen), self.next_id), bool)
         for frame, (ids, places) in enumerate(self.seen):
-            points[frame, ids] = places + 0.5
+            points[frame, ids] = places
             visible[frame, ids] = True
-        kept = visible.sum(axis=0) >= min(self.config.least_length, len(self.seen))
-        points, visible = points[:, kept], visible[:, kept]
-        original = self.clip.crop.to_original(torch.from_numpy(points)).cpu().numpy()
-        return Tracks(torch.from_numpy(_held(original, visible)), torch.from_numpy(visible))
+        return kept_tracks(self.clip, points, visible, self.config.least_length)
 
 
-def _regions(clip: Clip, background: bool) -> list[NDArray[np.bool_]]:
-    """Pixels on which points may live, away from the outline, where patches would mix the two motions.
+def followed(
+    before: UInt8[ndarray, "height width"],
+    after: UInt8[ndarray, "height width"],
+    places: Float[ndarray, "points 2"],
+    guess: Float[ndarray, "points 2"],
+    config: LucasKanadeTracks,
+) -> tuple[Float[ndarray, "points 2"], Bool[ndarray, "points"]]:
+    """Where points of one grey picture are in the next, and whether the way back leads home. Needs at least one point.
 
-    Background is plentiful and keeps half a patch away; legs are too thin for that.
+    Places are in pixels, integer-centred; the search starts at `guess`.
     """
-    binary = clip.masks.cpu().numpy() > 0.5
-    inside = clip.inside_frame().cpu().numpy()
-    narrow, wide = np.ones((3, 3), np.uint8), np.ones((21, 21), np.uint8)
-    regions = []
-    for mask, covered, valid in zip(binary, inside, clip.mask_valid.tolist(), strict=True):
-        covered = cv2.erode(covered.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=0) > 0
-        animal = mask.astype(np.uint8)
-        allowed = cv2.dilate(animal, wide) == 0 if background else cv2.erode(animal, narrow) > 0
-        regions.append(allowed & covered & valid)
-    return regions
+    forth, found = _lucas_kanade(before, after, places, guess, config)
+    back, returned = _lucas_kanade(after, before, forth, places, config)
+    error = np.linalg.norm(back - places, axis=-1)
+    return forth, found & returned & (error < config.forward_backward)
 
 
-def _within(region: NDArray[np.bool_], places: NDArray[np.float32]) -> NDArray[np.bool_]:
-    columns, rows = np.nan_to_num(places, nan=-1, posinf=-1, neginf=-1).round().astype(np.int64).T
-    height, width = region.shape
-    on_image = (columns >= 0) & (rows >= 0) & (columns < width) & (rows < height)
-    return on_image & region[rows.clip(0, height - 1), columns.clip(0, width - 1)]
-
-
-def _held(points: NDArray[np.float32], visible: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Fill the places of invisible points with the nearest (earlier, else first) place where they were seen."""
-    frames = np.arange(len(points))[:, None]
-    last_seen = np.maximum.accumulate(np.where(visible, frames, -1), axis=0)
-    source = np.where(last_seen >= 0, last_seen, visible.argmax(axis=0))
-    return np.take_along_axis(points, source[..., None], axis=0)
+def _lucas_kanade(
+    before: ndarray,
+    after: ndarray,
+    places: Float[ndarray, "points 2"],
+    guess: Float[ndarray, "points 2"],
+    config: LucasKanadeTracks,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    moved, status, _ = cv2.calcOpticalFlowPyrLK(
+        before,
+        after,
+        places[:, None],
+        guess[:, None].copy(),
+        winSize=(config.window, config.window),
+        maxLevel=config.levels,
+        criteria=(cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 0.01),
+        flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
+    )
+    return np.asarray(moved, dtype=np.float32)[:, 0], status[:, 0] > 0

@@ -17,9 +17,13 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from animal4d.body.template import load_builtin_template
+from animal4d.cues.cache import Provider
+from animal4d.cues.chain import failure
+from animal4d.cues.densepose_surface import detections_in_frame
 from animal4d.cues.surface_embeddings import EmbeddingFiles, spectral_embedding, template_embeddings
-from animal4d.cues.tracks import LucasKanadeTracks
+from animal4d.cues.tracks import Tracks
 from animal4d.data import layout
+from animal4d.data.dog_bases import write_dog_bases
 from animal4d.data.fitted_cues import (
     FittedClip,
     fitted_cameras,
@@ -37,6 +41,11 @@ from animal4d.files.atomic import write_bytes
 from animal4d.files.checksums import file_checksum, tensor_checksum
 from animal4d.fit.reconstruct import BUILTIN
 from animal4d.geometry.spectral import laplace_beltrami
+from animal4d.makers import MakerSettings, tracks_chain
+from animal4d.pretrained.densepose.load import load_densepose
+from animal4d.pretrained.densepose.meshes import MESH_OF
+from animal4d.pretrained.densepose.network import DensePoseCse
+from animal4d.pretrained.densepose.picture import ChannelOrder
 from animal4d.readers.address import parse_address
 from animal4d.readers.load import load_clip
 from animal4d.readers.masks import read_mask_values
@@ -44,6 +53,9 @@ from animal4d.readers.source import Progress
 
 FUNCTIONS = 100
 """Eigenfunctions of a template."""
+_SEEN_EMBEDDING = "cse_embedding"
+_MOST_ANIMALS = 3
+"""Of a frame, whose surface maps are written."""
 _VERSION = 1
 _WORKING_SIZE = 256
 _NO_SMAL = "speaks of SMAL's shape space: give a run with --template <SMAL file>"
@@ -63,6 +75,12 @@ class PreprocessRequest:
     """Folder of the sequence; that of the source by default, "dog" where it does not say."""
     run: Path | None = None
     """Folder of a finished run on the same clip."""
+    densepose: Path | None = None
+    """Weights of DensePose CSE, which then makes the surface maps."""
+    channel_order: ChannelOrder = "bgr"
+    """What DensePose is shown; "rgb" is the published preprocessing's mistake."""
+    dog_mesh: Path | None = None
+    """DensePose's `dog_7466.pkl`, over which its surface maps find a way to the template."""
 
 
 @dataclass(frozen=True)
@@ -136,8 +154,16 @@ def preprocess(request: PreprocessRequest, progress: Progress | None = None) -> 
             lambda path, mask: layout.write_refined_mask(path, mask > 0.5),
         )
     _index(work, images, masks, indexed)
-    _tracking_points(work, images, refined)
-    _shared(work)
+    settings = MakerSettings(request.clip.providers, request.clip.device, work.tell)
+    _tracking_points(work, images, refined, settings)
+    if request.densepose is not None:
+        try:
+            _seen_surface(work, request.densepose, request.channel_order, request.clip.device)
+        except Animal4dError as error:
+            if settings.choice.must("surface"):
+                raise
+            work.warnings.append(f"densepose-cse could not make surface maps ({error}): they are left out")
+    _shared(work, request.dog_mesh)
     _from_surface(work, refined)
     return Preprocessed(place, tuple(work.reports), (*source.frames.warnings, *work.warnings))
 
@@ -292,8 +318,21 @@ def _index(work: _Work, images: Note, masks: Note, indexed: bool) -> None:
     work.reports.append(EntryReport("index", "written", words))
 
 
-def _tracking_points(work: _Work, images: Note, masks: Note) -> None:
-    provider = LucasKanadeTracks()
+def _tracking_points(work: _Work, images: Note, masks: Note, settings: MakerSettings) -> None:
+    """By the first provider that can make them."""
+    chain = tracks_chain(settings)
+    for place, link in enumerate(chain.links):
+        after = chain.links[place + 1 :]
+        try:
+            _tracked(work, images, masks, link.provider)
+            return
+        except Exception as error:  # code of many versions and authors: the next provider takes over, and it is told
+            if link.provider.kind != "pretrained" or not after or chain.must:
+                raise
+            work.warnings.append(f"{failure(link, error)}: {after[0].name} makes them instead")
+
+
+def _tracked(work: _Work, images: Note, masks: Note, provider: Provider[Tracks]) -> None:
     note = entry_note(provider.name, provider.version, config=provider.config(), images=images, masks=masks)
     folder = work.place.masks if work.source.refined_masks is None else work.place.refined_masks
 
@@ -309,14 +348,53 @@ def _tracking_points(work: _Work, images: Note, masks: Note) -> None:
     _entry(work.reports, work.own, "tracking_points", note, [work.place.tracking_points], make)
 
 
-def _shared(work: _Work) -> None:
+def _seen_surface(work: _Work, weights: Path, channel_order: ChannelOrder, device: str) -> None:
+    """Surface maps by DensePose, and its embeddings of the dog's mesh."""
+    numbers = work.source.selection.numbers[:FRAME_LIMIT]
+    if not weights.is_file():
+        raise Animal4dError(f"{weights}: no such file: give the weights of DensePose CSE (model_final_8c9d99.pkl)")
+    checksum = file_checksum(weights)
+    loaded: list[DensePoseCse] = []
+
+    def network() -> DensePoseCse:
+        if not loaded:
+            loaded.append(load_densepose(weights, device))
+        return loaded[0]
+
+    def maps(paths: list[Path]) -> str:
+        found = []
+        for done, frame in enumerate(work.source.frames.read(numbers), start=1):
+            found.append(detections_in_frame(network(), frame, _MOST_ANIMALS, channel_order=channel_order))
+            work.tell("looking for surfaces", done, len(numbers))
+        layout.write_cse_predictions(paths[0], found)
+        return f"{sum(map(bool, found))} of {len(found)} frames, DensePose"
+
+    def embedding(paths: list[Path]) -> str:
+        rows = network().roi_heads.embedder.vertex_embeddings(MESH_OF["dog"])
+        layout.write_embedding(paths[0], rows.double().numpy())
+        return f"{len(rows)} vertices, DensePose"
+
+    shared = Provenance.of(work.place.root, SHARED)
+    note = entry_note("densepose-cse", _VERSION, weights=checksum)
+    if shared.state(_SEEN_EMBEDDING, note) != "complete":
+        network()  # where it cannot be read, everything stays as it is
+    if not shared.is_ours(_SEEN_EMBEDDING) and shared.is_ours("lbos"):
+        for path in _spectral_files(work.place.root):
+            path.unlink(missing_ok=True)
+        shared.forget("lbos")
+    _entry(work.reports, shared, _SEEN_EMBEDDING, note, _spectral_files(work.place.root)[3:], embedding)
+    note = entry_note("densepose-cse", _VERSION, weights=checksum, frames=work.source.inputs, channels=channel_order)
+    _entry(work.reports, work.own, "cse_predictions", note, [work.place.cse_predictions], maps)
+
+
+def _shared(work: _Work, dog_mesh: Path | None) -> None:
     """Eigenfunctions and colours of the template, which stands for CSE's mesh as well: the map between is the
-    identity, and the embeddings are the template's own."""
+    identity, and the embeddings are the template's own. Where DensePose has seen the animal that would be wrong: there
+    the mesh of its dog is needed."""
     root = work.place.root
     record = Provenance.of(root, SHARED)
     model = load_builtin_template() if work.run is None else work.run.model
-    files = EmbeddingFiles.in_tree(root)
-    spectral = [files.lbo_smal, files.lbo_cse, files.lbo_cse_to_smal, root / "cse" / "cse_embedding.pk"]
+    files, spectral = EmbeddingFiles.in_tree(root), _spectral_files(root)
     mesh = tensor_checksum((model.v_template, model.faces))
 
     def make_spectral(_: list[Path]) -> str:
@@ -328,25 +406,52 @@ def _shared(work: _Work) -> None:
         layout.write_embedding(spectral[3], spectral_embedding(basis))
         return f"{FUNCTIONS} functions of {model.name}, embeddings from them"
 
-    note = entry_note("laplace-beltrami", _VERSION, mesh=mesh, functions=FUNCTIONS)
-    if files.embedding not in spectral:
-        work.reports.append(EntryReport("lbos", "kept", "the weights of DensePose are there: its own are needed"))
-    else:
-        _entry(work.reports, record, "lbos", note, spectral, make_spectral)
+    def make_dog(_: list[Path]) -> str:
+        work.tell("laying DensePose's dog on the template", 0, 1)
+        assert dog_mesh is not None
+        write_dog_bases(spectral[:3], textures[1], dog_mesh, model, FUNCTIONS)
+        return f"{FUNCTIONS} functions of {model.name} and of {dog_mesh.name}"
 
-    textures = [root / "textures" / f"texture_{name}.pk" for name in ("smal", "cse")]
-
-    def make_textures(_: list[Path]) -> str:
+    def make_textures(paths: list[Path]) -> str:
         colors = layout.color_bytes(layout.surface_colors(model.v_template.double().numpy()))
-        for path in textures:
+        for path in paths:
             layout.write_texture(path, colors)
         return f"colours of {model.name}"
 
-    _entry(work.reports, record, "textures", entry_note("ranks", _VERSION, mesh=mesh), textures, make_textures)
+    textures = [root / "textures" / f"texture_{name}.pk" for name in ("smal", "cse")]
+    if not record.is_ours(_SEEN_EMBEDDING):
+        if files.embedding in spectral:
+            note = entry_note("laplace-beltrami", _VERSION, mesh=mesh, functions=FUNCTIONS)
+            _entry(work.reports, record, "lbos", note, spectral, make_spectral)
+        else:
+            words = "the weights of DensePose are there: its own are needed"
+            work.reports.append(EntryReport("lbos", "kept", words))
+        _entry(work.reports, record, "textures", entry_note("ranks", _VERSION, mesh=mesh), textures, make_textures)
+        return
+
+    ours = textures[1:] if record.is_ours("textures") and not record.is_ours("lbos") else []
+    note = entry_note("ranks", _VERSION, mesh=mesh, of="the template alone")
+    _entry(work.reports, record, "textures", note, textures[:1], make_textures, lambda: ours)
+    if dog_mesh is not None and dog_mesh.is_file():
+        note = entry_note("dog-mesh", _VERSION, mesh=mesh, functions=FUNCTIONS, dog=file_checksum(dog_mesh))
+        _entry(work.reports, record, "lbos", note, [*spectral[:3], textures[1]], make_dog)
+    elif record.is_ours("lbos"):
+        work.reports.append(EntryReport("lbos", "current", "of an earlier call"))
+    elif all(path.is_file() for path in spectral[:3]):
+        work.reports.append(EntryReport("lbos", "kept", "there already, and not made here"))
+    else:
+        words = "DensePose's maps need those of its own mesh: bring lbos/ of the published data, or dog_7466.pkl"
+        work.reports.append(EntryReport("lbos", "left out", words))
+
+
+def _spectral_files(root: Path) -> list[Path]:
+    """Eigenfunctions of the template and of CSE's mesh, the map between them, and the embeddings."""
+    files = EmbeddingFiles.in_tree(root)
+    return [files.lbo_smal, files.lbo_cse, files.lbo_cse_to_smal, root / "cse" / "cse_embedding.pk"]
 
 
 def _from_surface(work: _Work, masks: Note) -> None:
-    """What can be read off the surface that a run fitted."""
+    """What can be read off the surface that a run fitted; its maps, unless the tree's are DensePose's."""
     run, place = work.run, work.place
     single = {
         "cse_predictions": place.cse_predictions,
@@ -354,6 +459,9 @@ def _from_surface(work: _Work, masks: Note) -> None:
         "sparse_keypoints": place.sparse_keypoints,
         "init_pose": place.init_pose,
     }
+    seen = Provenance.of(place.root, SHARED).is_ours(_SEEN_EMBEDDING)
+    if seen:
+        del single["cse_predictions"]
     if run is None:
         # What an earlier call made of a run on these frames stays.
         frames = entry_note("", 0, frames=work.source.inputs)["inputs"]["frames"]
@@ -374,7 +482,7 @@ def _from_surface(work: _Work, masks: Note) -> None:
         for done, row in enumerate(rows, start=1):
             frames.append(() if row is None else fitted_detection(run, row, embeddings, place.category))
             work.tell("drawing the surface", done, len(rows))
-        layout.write_cse_predictions(single["cse_predictions"], frames)
+        layout.write_cse_predictions(place.cse_predictions, frames)
         return f"{sum(bool(found) for found in frames)} of {len(frames)} frames, the fitted surface"
 
     def pnp(_: list[Path]) -> str:
@@ -396,7 +504,9 @@ def _from_surface(work: _Work, masks: Note) -> None:
         file_checksum(path) if path.is_file() else ""
         for path in (embeddings.lbo_smal, embeddings.lbo_cse, embeddings.lbo_cse_to_smal, embeddings.embedding)
     ]
-    makers = [("cse_predictions", cse, surface), ("pnp_cameras", pnp, []), ("sparse_keypoints", keypoints, [])]
+    makers = [("pnp_cameras", pnp, []), ("sparse_keypoints", keypoints, [])]
+    if not seen:
+        makers.insert(0, ("cse_predictions", cse, surface))
     if reconstruction.template == BUILTIN:
         # Its readers take it for numbers of SMAL's shape space.
         _left_out(work, "init_pose", _NO_SMAL, [single["init_pose"]])

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from animal4d.candidates import Choice
 from animal4d.errors import Animal4dError
 from animal4d.files.checksums import file_checksum
 from animal4d.files.paths import list_images
@@ -33,8 +34,10 @@ from animal4d.readers.load import (
     wanted_eyes,
     without_masks,
 )
+from animal4d.readers.mask_finders import MaskFinder, Place, Point
 from animal4d.readers.masks import MaskSource
 from animal4d.readers.source import FrameSource, Image, Progress, Selection, frame_range
+from animal4d.readers.ways_to_masks import ways_to_masks
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,17 @@ class ClipRequest:
     masks: Path | None = None
     cameras: Path | None = None
     box: Box | None = None
-    eyes: bool = True
+    point: Point | None = None
+    providers: Choice = field(default_factory=Choice)
+    """Who makes masks where there are none, and cues."""
+    device: str = "cpu"
+    """Where networks run."""
     fps: float | None = None
     choice: FrameChoice = field(default_factory=FrameChoice)
+
+    @property
+    def place(self) -> Place:
+        return Place(self.box, self.point)
 
 
 @dataclass(frozen=True)
@@ -103,7 +114,7 @@ def _open_footage(request: ClipRequest) -> SourceClip:
     maker = _mask_maker(request, masks_path, frames, selection)
     cameras: list[Cameras | None] = [None] * len(selection)
     if request.cameras is not None:
-        intrinsics, poses = read_cameras(request.cameras, selection.numbers, frames.count(), frames.size)
+        intrinsics, poses = read_cameras(request.cameras, selection.numbers, frames.count(), frames.size, frames.stems)
         cameras = [Cameras(intrinsics[[i]], poses[[i]], frames.size) for i in range(len(selection))]
     return SourceClip(
         name=re.sub(r"[^A-Za-z0-9_-]+", "_", clip_name(source)),
@@ -131,7 +142,7 @@ def _open_sequence(request: ClipRequest, address: SequenceAddress) -> SourceClip
     selection = frames.select(0, None, 1, None)
     own = _sequence_masks(chosen)
     refined = None
-    if request.masks is not None or request.box is not None:
+    if request.masks is not None or request.place:
         refined = _mask_maker(request, request.masks, frames, selection)
     elif external and (folder := external_files(address.root, sequence, every).refined_masks) is not None:
         files = [FrameMask(folder / f"{frame.image_path.stem}.png", refined=True) for frame in chosen]
@@ -154,7 +165,7 @@ def _open_sequence(request: ClipRequest, address: SequenceAddress) -> SourceClip
 
 
 def _mask_maker(request: ClipRequest, path: Path | None, frames: FrameSource, selection: Selection) -> MaskMaker:
-    """Masks that the user brought, or such as the built-in network or GrabCut finds.
+    """Masks that the user brought, or such as the best finder that is at hand makes.
 
     Raises Animal4dError where there is none of these.
     """
@@ -162,23 +173,34 @@ def _mask_maker(request: ClipRequest, path: Path | None, frames: FrameSource, se
         if not path.exists():
             raise Animal4dError(f"no such folder or video of masks: {path}")
         inputs: list[Any] = ["given", _fingerprint(path)]
-    elif request.eyes:
-        inputs = ["eyes", wanted_eyes().version, request.box]
-    elif request.box is not None:
-        inputs = ["grabcut", request.box]
     else:
-        raise without_masks(frames.path)
+        finders = ways_to_masks(request.providers, request.place, request.device, wanted_eyes)
+        if not finders:
+            raise without_masks(frames.path)
+        inputs = _finding_inputs(finders, request.place)
     made: list[MaskSource] = []
 
     def make(progress: Progress | None) -> MaskSource:
         # Finding them may take minutes, which masks and refined masks share.
         if not made:
-            masks, notes = open_mask_source(frames, selection, path, request.box, request.eyes, progress)
+            masks, notes = open_mask_source(
+                frames, selection, path, request.place, request.providers, request.device, progress
+            )
             masks.warnings.extend(notes)
             made.append(masks)
         return made[0]
 
     return MaskMaker(make, inputs)
+
+
+def _finding_inputs(finders: Sequence[MaskFinder], place: Place) -> list[Any]:
+    """Fingerprint of how masks are found: by any of the finders, since each may be replaced by the next."""
+    names = [finder.name for finder in finders]
+    if names == ["builtin-eyes"] and place.point is None:
+        return ["eyes", finders[0].config()["weights"], place.box]
+    if names == ["builtin-grabcut"]:
+        return ["grabcut", place.box]
+    return [[finder.name, finder.config()] for finder in finders] + [place.box, place.point]
 
 
 class _SequenceFrames:

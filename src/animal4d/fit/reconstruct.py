@@ -37,7 +37,7 @@ from animal4d.fit.world import fit_cameras, put_on_ground, scale_camera_track
 from animal4d.geometry.cameras import Cameras
 from animal4d.geometry.distance import signed_distance
 from animal4d.geometry.pnp import PnpSettings
-from animal4d.providers import providers_for, with_eyes
+from animal4d.makers import MakerSettings, wanted_providers
 from animal4d.readers.load import wanted_eyes
 
 BUILTIN = "builtin"
@@ -174,9 +174,9 @@ def reconstruct(clip: Clip, config: Config | None = None, progress: FitProgress 
     config, progress = config or Config(), progress or SilentProgress()
     shown = without_held_out_masks(clip)
     model = load_template(config.template)
-    providers = providers_for(shown, model, progress.message)
-    if config.eyes:
-        providers = with_eyes(providers, model, wanted_eyes(), progress.message)
+    settings = MakerSettings(config.choice, str(resolve_device(config.device)))
+    eyes = wanted_eyes() if config.choice.opens_eyes else None
+    providers = wanted_providers(shown, model, settings, eyes, progress.message, progress.message)
     cues = make_cues(shown, providers=providers, notify=progress.message)
     reconstruction, _ = fit_clip(clip, shown, cues, config, progress)
     return reconstruction

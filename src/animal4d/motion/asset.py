@@ -27,11 +27,11 @@ def with_animations(glb: bytes, body: ShapedBody, motions: Mapping[str, Motion],
         nodes = {node.get("name"): index for index, node in enumerate(document["nodes"])}
     except (ValueError, KeyError) as error:
         raise Animal4dError(
-            f"{source}: {error}; `animal4d reconstruct --resume` writes the run's asset anew"
+            f"{source} is damaged, or no asset of a run ({error}); write it anew with `reconstruct --resume`"
         ) from error
     missing = [name for name in body.model.joint_names if name not in nodes]
     if missing:
-        raise Animal4dError(f"{source}: has no node {missing[0]}; write the run's asset again with --resume")
+        raise Animal4dError(f"{source}: has no node {missing[0]}; write it anew with `reconstruct --resume`")
     scale = _units(document, nodes, body)
     animations = document.setdefault("animations", [])
     for name, motion in motions.items():

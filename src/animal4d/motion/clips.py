@@ -136,7 +136,9 @@ def write_clips(
     try:
         own = source.read_bytes()
     except OSError as error:
-        raise Animal4dError(f"{source}: cannot be read ({error}); `animal4d reconstruct --resume` writes it") from error
+        raise Animal4dError(
+            f"{source}: cannot be read ({error.strerror}); write it anew with `reconstruct --resume`"
+        ) from error
     asset = with_animations(own, body, {clip.name: clip.motion for clip in clips}, source)
     texture = read_texture(run.folder.path, run.model) if preview else None
     write_bytes(out / ASSET, asset)

@@ -79,7 +79,10 @@ def _planted(skeleton: Skeleton, motion: Motion) -> Motion:
 
 
 def _swing_arcs(stance: Bool[Tensor, "frames 4"], fps: float) -> Float[Tensor, "frames 4"]:
-    """From 0 in a stance up to 1 in the middle of a swing; no higher than time allows in a short one."""
+    """From 0 in a stance up to 1 in the middle of a swing; no higher than time allows in a short one.
+
+    A root of the sine, which is off the ground in its first frame already: a paw that goes along it slides in sight.
+    """
     arcs = torch.zeros(stance.shape, dtype=torch.float64)
     for foot in range(4):
         for first, last in runs(~stance[:, foot]):
@@ -90,7 +93,7 @@ def _swing_arcs(stance: Bool[Tensor, "frames 4"], fps: float) -> Float[Tensor, "
             if last == len(stance) - 1:
                 s = s / 2
             time_allows = min(1.0, gap / fps / _FULL_SWING)
-            arcs[first : last + 1, foot] = time_allows * torch.sin(torch.pi * s)
+            arcs[first : last + 1, foot] = time_allows * torch.sin(torch.pi * s).sqrt()
     return arcs
 
 

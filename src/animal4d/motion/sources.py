@@ -21,11 +21,16 @@ from animal4d.motion.motion import Motion
 from animal4d.motion.skeleton import Skeleton, skeleton_of
 from animal4d.motion.transfer import carried_over
 from animal4d.synth.gaits import GAITS, MOTIONS, animate
+from animal4d.synth.legs import legs_of
+from animal4d.synth.pace import Pace, froude_number, gait_for, pace_at, speeds_of
 from animal4d.synth.plan import Motion as GaitMotion
+from animal4d.synth.plan import stand_of
 
 SECONDS = 3.0
-_SLOWEST, _FASTEST = 0.5, 1.7
-"""Times the natural speed of a gait."""
+GO = "go"
+"""Walk, trot or gallop, whichever the speed asks for."""
+_GRAVITY = 9.81
+"""Metres per squared second."""
 _ROTATION_TOLERANCE = 1e-3
 _LEAST_STANDING = 0.2
 """Share of paws that stand, from which a file's path is taken for one over the ground."""
@@ -55,17 +60,21 @@ def motion_named(text: str, run: FinishedRun, target: Skeleton, request: MotionR
     template, or broken.
     """
     _check(request)
-    if text in MOTIONS:
-        return _procedural(text, target, request, run.reconstruction.fps)
+    if text == GO or text in MOTIONS:
+        return _procedural(text, run, target, request)
     if request.speed is not None:
-        raise Animal4dError(f"--speed: only {', '.join(GAITS)} can be given a speed, {text} has its own; leave it away")
+        raise Animal4dError(
+            f"--speed: only {GO}, {', '.join(GAITS)} can be given a speed, {text} has its own; leave it away"
+        )
     path = Path(text)
     if path.is_dir():
         motion = of_run(open_finished_run(path), run, target, request.path)
     elif path.suffix == ".npz" and path.is_file():
         motion = _of_file(path, run.model, run.reconstruction.template, target, request.path)
     else:
-        raise Animal4dError(f"--motion {text}: no folder of a run, no .npz file, and none of {', '.join(MOTIONS)}")
+        raise Animal4dError(
+            f"--motion {text}: no folder of a run, no .npz file, and none of {GO}, {', '.join(MOTIONS)}"
+        )
     if request.seconds is not None:
         motion = motion.part(0, min(len(motion) - 1, max(1, round(request.seconds * motion.fps))))
     return motion if request.fps is None else motion.resampled(request.fps)
@@ -78,25 +87,36 @@ def _check(request: MotionRequest) -> None:
         raise Animal4dError(f"--seconds {request.seconds:g}: give a duration above 0")
 
 
-def _procedural(name: str, target: Skeleton, request: MotionRequest, fps: float) -> Motion:
-    """A gait goes faster or slower by the rate of its strides."""
-    fps = fps if request.fps is None else request.fps
+def _procedural(name: str, run: FinishedRun, target: Skeleton, request: MotionRequest) -> Motion:
+    fps = run.reconstruction.fps if request.fps is None else request.fps
     seconds = SECONDS if request.seconds is None else request.seconds
     times = np.arange(max(2, round(seconds * fps) + 1)) / fps
-    rate = 1.0
-    if request.speed is not None:
-        if name not in GAITS:
-            raise Animal4dError(
-                f"--speed: {name} stays where it is; leave the speed away, or choose {', '.join(GAITS)}"
-            )
-        natural = animate(target.body, name, times[:2]).speed / target.body_length
-        rate = request.speed / natural
-        if not _SLOWEST <= rate <= _FASTEST:
-            raise Animal4dError(
-                f"--speed {request.speed:g}: this animal's {name} goes from {_SLOWEST * natural:.2f} to "
-                f"{_FASTEST * natural:.2f} body lengths per second; give one of these, or another gait"
-            )
-    return of_gait(animate(target.body, name, times * rate), fps)
+    if request.speed is None:
+        if name == GO:
+            raise Animal4dError(f"--motion {GO}: needs --speed, in body lengths per second; it chooses the gait")
+        return of_gait(animate(target.body, name, times), fps)
+    if name != GO and name not in GAITS:
+        raise Animal4dError(
+            f"--speed: {name} stays where it is; leave the speed away, or choose {GO}, {', '.join(GAITS)}"
+        )
+    gait, pace = _paced(name, request.speed, target, _GRAVITY * target.body_length / run.body_length)
+    return of_gait(animate(target.body, gait, times, pace=pace), fps)
+
+
+def _paced(name: str, speed: float, target: Skeleton, gravity: float) -> tuple[str, Pace]:
+    """The gait, and how it goes at a speed in body lengths per second; `gravity` in units of the template."""
+    height = stand_of(target.body, legs_of(target.body)).hip_height
+    gaits = tuple(GAITS) if name == GO else (name,)
+    ends = [end / target.body_length for gait in gaits for end in speeds_of(gait, height, gravity)]
+    if not min(ends) <= speed <= max(ends):
+        what, other = ("", "") if name == GO else (f"'s {name}", ", or another gait")
+        raise Animal4dError(
+            f"--speed {speed:g}: this animal{what} goes from {min(ends):.2f} to {max(ends):.2f} body lengths per "
+            f"second; give one of these{other}"
+        )
+    units = speed * target.body_length
+    gait = gait_for(froude_number(units, height, gravity)) if name == GO else name
+    return gait, pace_at(gait, units, height, gravity)
 
 
 def of_gait(made: GaitMotion, fps: float) -> Motion:

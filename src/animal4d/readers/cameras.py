@@ -1,4 +1,4 @@
-"""Cameras that come with a clip: a track in JSON, a focal length in EXIF, or an assumed field of view."""
+"""Cameras that come with a clip: a track of one of several formats, a focal length in EXIF, or an assumed one."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from torch import Tensor
 
 from animal4d.errors import Animal4dError
 from animal4d.geometry.cameras import intrinsics_from_fov
+from animal4d.readers.camera_checks import checked_intrinsics, checked_transform, resized_intrinsics
+from animal4d.readers.cameras_colmap import read_colmap
+from animal4d.readers.cameras_npz import read_camera_arrays
 
 DEFAULT_FOV = 50.0
 """Degrees along the longer side: a phone's main camera filming video is not far from it."""
@@ -25,21 +28,36 @@ _FILM_DIAGONAL = math.hypot(36.0, 24.0)
 
 
 def read_cameras(
-    path: Path, numbers: Sequence[int], total: int, image_size: tuple[int, int]
+    path: Path, numbers: Sequence[int], total: int, image_size: tuple[int, int], stems: Sequence[str] | None = None
 ) -> tuple[Float[Tensor, "frames 3 3"], Float[Tensor, "frames 4 4"]]:
-    """Intrinsics and world-to-camera transforms of the chosen frames from a `cameras.json` as runs hold it.
+    """Intrinsics and world-to-camera transforms of the chosen frames.
 
-    Entries are found by their "frame" (index in the video); where they have none there must be one for each chosen
-    frame or one for each frame of the video. Intrinsics for another resolution of the same picture are rescaled.
+    `path` is a `cameras.json` as runs hold it, the folder of a COLMAP model (`cameras_colmap.py`), or an npz of VGGT or
+    MegaSaM (`cameras_npz.py`). `total` counts the frames of the video or folder, `stems` are the names of its pictures
+    without suffix, where it has pictures. Raises Animal4dError where cameras cannot be used, or a frame has none.
     """
+    if path.is_dir():
+        intrinsics, world_to_camera = read_colmap(path, numbers, total, image_size, stems)
+    elif path.suffix.lower() == ".npz":
+        intrinsics, world_to_camera = read_camera_arrays(path, numbers, total, image_size)
+    else:
+        intrinsics, world_to_camera = _read_json(path, numbers, total, image_size)
+    return torch.from_numpy(intrinsics).float(), torch.from_numpy(world_to_camera).float()
+
+
+def _read_json(
+    path: Path, numbers: Sequence[int], total: int, image_size: tuple[int, int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Entries are found by their "frame" (index in the video); where they have none there must be one for each chosen
+    frame or one for each frame of the video. Intrinsics for another resolution of the same picture are rescaled."""
     entries = _chosen_entries(path, _read_entries(path), numbers, total)
     intrinsics = np.empty((len(entries), 3, 3))
     world_to_camera = np.empty((len(entries), 4, 4))
     for index, (number, entry) in enumerate(zip(numbers, entries, strict=True)):
         where = f"{path}, frame {number}"
         intrinsics[index] = _intrinsics(entry, where, image_size)
-        world_to_camera[index] = _rigid_transform(entry, where)
-    return torch.from_numpy(intrinsics).float(), torch.from_numpy(world_to_camera).float()
+        world_to_camera[index] = checked_transform(entry.get("world_to_camera"), '"world_to_camera"', where)
+    return intrinsics, world_to_camera
 
 
 def guess_intrinsics(
@@ -97,47 +115,11 @@ def _chosen_entries(
 
 
 def _intrinsics(entry: dict[str, Any], where: str, image_size: tuple[int, int]) -> NDArray[np.float64]:
-    matrix = _matrix(entry, "K", (3, 3), where)
-    bottom_row_wrong = not np.allclose(matrix[2], [0, 0, 1])
-    if matrix[0, 0] <= 0 or matrix[1, 1] <= 0 or bottom_row_wrong or not np.allclose(matrix[1, 0], 0):
-        raise Animal4dError(f'{where}: "K" must be [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] with positive fx and fy')
-    if abs(matrix[0, 1]) > 1e-3 * matrix[0, 0]:
-        raise Animal4dError(f'{where}: "K" has skew {matrix[0, 1]:g}; undistort the frames first')
+    matrix = checked_intrinsics(entry.get("K"), '"K"', where)
     size = entry.get("image_size", list(image_size))
     if not isinstance(size, list) or len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
         raise Animal4dError(f'{where}: "image_size" must be [height, width], got {size}')
-    scale_y, scale_x = image_size[0] / size[0], image_size[1] / size[1]
-    if abs(scale_x / scale_y - 1) > 0.01:
-        raise Animal4dError(
-            f'{where}: "image_size" is [height {size[0]}, width {size[1]}] but the frame is [{image_size[0]}, '
-            f"{image_size[1]}]: cameras must belong to these frames"
-        )
-    return matrix * np.array([[scale_x], [scale_y], [1.0]])
-
-
-def _rigid_transform(entry: dict[str, Any], where: str) -> NDArray[np.float64]:
-    matrix = _matrix(entry, "world_to_camera", (4, 4), where)
-    rotation = matrix[:3, :3]
-    is_rotation = np.allclose(rotation @ rotation.T, np.eye(3), atol=2e-3) and np.linalg.det(rotation) > 0
-    if not is_rotation or not np.allclose(matrix[3], [0, 0, 0, 1]):
-        raise Animal4dError(
-            f'{where}: "world_to_camera" must be a rigid transform, [R t; 0 0 0 1] with a rotation R (OpenCV axes)'
-        )
-    u, _, vt = np.linalg.svd(rotation)
-    matrix[:3, :3] = u @ vt
-    return matrix
-
-
-def _matrix(entry: dict[str, Any], name: str, shape: tuple[int, int], where: str) -> NDArray[np.float64]:
-    try:
-        matrix = np.array(entry.get(name), dtype=np.float64)
-    except (TypeError, ValueError):
-        matrix = np.empty(0)
-    if matrix.shape != shape:
-        raise Animal4dError(f'{where}: "{name}" must be a {shape[0]}x{shape[1]} matrix of numbers')
-    if not np.isfinite(matrix).all():
-        raise Animal4dError(f'{where}: "{name}" holds NaN or infinity')
-    return matrix
+    return resized_intrinsics(matrix, (size[0], size[1]), image_size, '"image_size"', where)
 
 
 def _exif_focal_length(picture: Path) -> float | None:

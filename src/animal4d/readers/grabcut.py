@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from animal4d.errors import Animal4dError
 from animal4d.readers.crop import Box
+from animal4d.readers.mask_finders import NOWHERE, Place
 from animal4d.readers.masks_in_windows import (
     MaskInWindow,
     Window,
@@ -56,6 +58,26 @@ class GrabCutMasks:
     def read(self) -> Iterator[Mask | None]:
         for carried in self.carried:
             yield None if carried is None else carried.in_frame(self.size)
+
+
+@dataclass(frozen=True)
+class GrabCutMaskFinder:
+    """The way to masks without any network, from the user's box."""
+
+    name: ClassVar[str] = "builtin-grabcut"
+    kind: ClassVar[str] = "builtin"
+
+    def config(self) -> dict[str, Any]:
+        return {}
+
+    def __call__(
+        self, frames: FrameSource, selection: Selection, place: Place = NOWHERE, progress: Progress | None = None
+    ) -> GrabCutMasks:
+        if place.box is None:
+            raise Animal4dError(
+                f"{frames.path}: GrabCut needs the animal's place in the first frame: --box x,y,width,height"
+            )
+        return grabcut_masks(frames, selection, place.box, progress)
 
 
 def grabcut_masks(

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from animal4d.candidates import Choice
 from animal4d.clip import Clip, Crop
 from animal4d.errors import Animal4dError
 from animal4d.eyes.eyes import Eyes, load_eyes
@@ -22,12 +23,12 @@ from animal4d.readers.cop3d import FrameChoice, read_cop3d
 from animal4d.readers.crop import Box, crop_track, cut_image, cut_mask
 from animal4d.readers.external import read_external
 from animal4d.readers.folder import FolderSource
-from animal4d.readers.grabcut import grabcut_masks
+from animal4d.readers.mask_finders import Place, Point, found_masks
 from animal4d.readers.masks import MaskSource, open_masks
-from animal4d.readers.masks_by_eyes import masks_by_eyes
 from animal4d.readers.source import FrameSource, Progress, Selection
 from animal4d.readers.usable_masks import measure_masks
 from animal4d.readers.video import VideoSource
+from animal4d.readers.ways_to_masks import ways_to_masks
 
 
 def load_clip(
@@ -36,7 +37,10 @@ def load_clip(
     masks: Path | str | None = None,
     cameras: Path | str | None = None,
     box: Box | None = None,
+    point: Point | None = None,
     eyes: bool = True,
+    providers: Choice | None = None,
+    device: str = "cpu",
     fov: float | None = None,
     fps: float | None = None,
     start: int = 0,
@@ -54,10 +58,14 @@ def load_clip(
             and `masks` in it is taken with its masks. Or a sequence of COP3D, `cop3d:<root>:<sequence>`, or of the
             external data tree, `external:<root>:<sequence>`: these bring masks and cameras.
         masks: A folder of masks (same names as the frames, or as many) or a video of masks.
-        cameras: A `cameras.json` as runs hold it: OpenCV cameras in pixels of the original frames.
-        box: x, y, width, height of the animal in the first frame that is read, in pixels, where there are no masks: for
-            the built-in network, or for GrabCut.
-        eyes: Whether the built-in network makes masks where there are none; else GrabCut does, from `box`.
+        cameras: OpenCV cameras in pixels of the original frames: a `cameras.json` as runs hold it, the folder of a
+            COLMAP model, or an npz of VGGT or MegaSaM.
+        box: x, y, width, height of the animal in the first frame that is read, in pixels, where there are no masks.
+        point: x, y of a point on the animal there.
+        eyes: Whether the built-in network may make masks where there are none.
+        providers: All that the user says about who makes them, `eyes` too. By default the best network that is at hand
+            does, at last the built-in one; without that GrabCut, from `box`.
+        device: Where networks run.
         fov: Field of view in degrees along the longer side, where there are no cameras.
         fps: Rate of a folder of frames. Videos bring their own times.
         start, stop, stride, max_frames: The frames to read: numbers start, start + stride, ... before stop, at most
@@ -75,13 +83,17 @@ def load_clip(
     address = parse_address(source)
     if address is not None:
         choice = FrameChoice(start, stop, stride, max_frames)
-        unused = [option for option, value in (("--masks", masks), ("--cameras", cameras), ("--box", box)) if value]
+        given = (("--masks", masks), ("--cameras", cameras), ("--box", box), ("--point", point))
+        unused = [option for option, value in given if value]
         return _load_sequence(address, choice, unused, fov, fps, working_size, name, progress)
     path = Path(source)
     path, masks_path = frames_and_masks(path, None if masks is None else Path(masks))
     frames = open_frames(path, fps)
     selection = frames.select(start, stop, stride, max_frames)
-    mask_source, notes = open_mask_source(frames, selection, masks_path, box, eyes, progress)
+    place = Place(box, point)
+    mask_source, notes = open_mask_source(
+        frames, selection, masks_path, place, providers or Choice(eyes=eyes), device, progress
+    )
 
     boxes = measure_masks(mask_source, selection.numbers, notes, progress)
     crop = crop_track(boxes, frames.size, working_size, selection.fps)
@@ -89,7 +101,9 @@ def load_clip(
 
     world_to_camera = None
     if cameras is not None:
-        intrinsics, world_to_camera = read_cameras(Path(cameras), selection.numbers, frames.count(), frames.size)
+        intrinsics, world_to_camera = read_cameras(
+            Path(cameras), selection.numbers, frames.count(), frames.size, frames.stems
+        )
         intrinsics_source = f"given cameras, {cameras}"
     else:
         picture = frames.files[selection.numbers[0]] if isinstance(frames, FolderSource) else None
@@ -171,8 +185,9 @@ def open_mask_source(
     frames: FrameSource,
     selection: Selection,
     masks: Path | None,
-    box: Box | None,
-    eyes: bool,
+    place: Place,
+    providers: Choice,
+    device: str,
     progress: Progress | None,
 ) -> tuple[MaskSource, list[str]]:
     """The masks at `masks`, or such as are made now, as `load_clip` says; and notes for the user.
@@ -180,13 +195,12 @@ def open_mask_source(
     Raises Animal4dError where masks cannot be used, and where there is no way to them.
     """
     if masks is not None:
-        notes = ["--box is not used, since there are masks"] if box is not None else []
+        notes = [f"{place.in_words()} is not used, since there are masks"] if place else []
         return open_masks(masks, frames, selection.numbers), notes
-    if eyes:
-        return masks_by_eyes(frames, selection, wanted_eyes(), box, progress), []
-    if box is not None:
-        return grabcut_masks(frames, selection, box, progress), []
-    raise without_masks(frames.path)
+    finders = ways_to_masks(providers, place, device, wanted_eyes)
+    if not finders:
+        raise without_masks(frames.path)
+    return found_masks(finders, frames, selection, place, progress, providers.must("masks"))
 
 
 def without_masks(source: Path) -> Animal4dError:

@@ -8,35 +8,43 @@ along, carried by optical flow as far as their colours agree.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from animal4d.errors import Animal4dError
 from animal4d.eyes.eyes import Eyes
 from animal4d.eyes.labels import CROP, MARGIN
-from animal4d.readers.crop import Box, Square, cut_mask, square_around
-from animal4d.readers.masks_finding import (
-    LEAST_SCORE,
-    LEAST_SIDE,
-    Find,
-    box_overlap,
-    finds_in,
-    linked,
-    look_at,
+from animal4d.readers.crop import Box, Square, square_around
+from animal4d.readers.mask_finders import NOWHERE, Place, Point
+from animal4d.readers.masks_finding import LEAST_SCORE, LEAST_SIDE, Find, animal_in_samples, box_overlap, look_at
+from animal4d.readers.masks_in_windows import (
+    FoundMasks,
+    MaskInWindow,
+    SeenMask,
+    Window,
+    agreed_mask,
+    box_of,
+    in_window,
+    moved_mask,
+    resampled,
+    scaled,
 )
-from animal4d.readers.masks_in_windows import MaskInWindow, Window, came_from, check_box, in_window, resampled, scaled
-from animal4d.readers.source import FrameSource, Image, Mask, Progress, Selection, numbers_in_words
+from animal4d.readers.source import FrameSource, Image, Progress, Selection, numbers_in_words
 
 DESCRIPTION = "found by the built-in eyes"
-_SAMPLED = 6
-"""Frames that are looked through."""
 _FOLLOWING_MARGIN = 0.35
 """Space around where the animal was, in the first look at the next frame."""
 _LOST = 0.5 * LEAST_SCORE
+_CARRIED_AGREES = 0.5
+"""Overlap of the boxes from which on the mask of the frame before leads the closer look."""
+_NEIGHBOURHOOD = 0.012
+"""Of the window's longer side: further from the carried mask nothing is added to it in one frame."""
+_TRUSTED = 0.5
+"""A closer look that is so much less sure than the first one is not believed."""
 _ELSEWHERE = 0.3
 """Overlap of boxes under which what was followed is not what was found."""
 _FILTER_RADIUS = 0.014
@@ -45,45 +53,41 @@ _FILTER_SOFTNESS = 1e-4
 _SHARPENING = 1.5
 """How much of what a blur takes from the network's foreground is added to it: legs thinner than two of its pixels
 would fall under one half."""
-_NEIGHBOUR_SAY = 0.5
-_COLOR_ERROR = 30.0
-"""Difference of carried and filmed colour (summed over R, G and B in 8 bits) that takes most of a neighbour's say."""
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """A frame's mask, and the picture that it lies on."""
+@dataclass(frozen=True, eq=False)
+class EyesMaskFinder:
+    """The built-in way to masks."""
 
-    window: Window
-    picture: Image
-    mask: NDArray[np.float32]
+    name: ClassVar[str] = "builtin-eyes"
+    kind: ClassVar[str] = "builtin"
 
+    eyes: Eyes
 
-@dataclass
-class EyesMasks:
-    """Masks of the chosen frames, made once and kept small."""
+    def config(self) -> dict[str, Any]:
+        return {"weights": self.eyes.version}
 
-    size: tuple[int, int]
-    masks: list[MaskInWindow | None]
-    """One per chosen frame; None where the animal was lost."""
-    warnings: list[str] = field(default_factory=list)
-    description: str = DESCRIPTION
-
-    def read(self) -> Iterator[Mask | None]:
-        for mask in self.masks:
-            yield np.zeros(self.size, np.float32) if mask is None else mask.in_frame(self.size)
+    def __call__(
+        self, frames: FrameSource, selection: Selection, place: Place = NOWHERE, progress: Progress | None = None
+    ) -> FoundMasks:
+        return masks_by_eyes(frames, selection, self.eyes, place.box, progress, place.point)
 
 
 def masks_by_eyes(
-    source: FrameSource, selection: Selection, eyes: Eyes, box: Box | None = None, progress: Progress | None = None
-) -> EyesMasks:
-    """Masks of the chosen frames. `box` is the animal's place in the first of them, where the user says it.
+    source: FrameSource,
+    selection: Selection,
+    eyes: Eyes,
+    box: Box | None = None,
+    progress: Progress | None = None,
+    point: Point | None = None,
+) -> FoundMasks:
+    """Masks of the chosen frames. `box` and `point` are the animal's place in the first of them, where the user says
+    it.
 
-    Raises Animal4dError where no animal is found, and where the box is none.
+    Raises Animal4dError where no animal is found, and where the place is none.
     """
-    if box is not None:
-        check_box(box, source.size)
-    anchors = _anchors(source, selection.numbers, eyes, box, progress)
+    place = Place(box, point)
+    anchors = animal_in_samples(source, selection.numbers, eyes, place.checked(source.size), progress)
     seen = _followed(source, selection.numbers, eyes, anchors, progress)
     lost = [number for number, mask in zip(selection.numbers, seen, strict=True) if mask is None]
     warnings = ["masks were found by the built-in eyes: masks from a segmenter are better"]
@@ -91,49 +95,15 @@ def masks_by_eyes(
         warnings.append(
             f"the built-in eyes lost the animal in {numbers_in_words(lost)}: give masks, or leave these out"
         )
-    return EyesMasks(source.size, [_agreed(seen, index) for index in range(len(seen))], warnings)
-
-
-def _anchors(
-    source: FrameSource, numbers: Sequence[int], eyes: Eyes, box: Box | None, progress: Progress | None
-) -> dict[int, Find]:
-    """The animal in some frames, by their place among the chosen ones."""
-    places = sorted(set(np.linspace(0, len(numbers) - 1, min(_SAMPLED, len(numbers))).round().astype(int).tolist()))
-    finds: list[list[Find]] = []
-    for index, image in enumerate(source.read([numbers[place] for place in places])):
-        if index == 0 and box is not None:
-            finds.append(_told(eyes, image, box))
-        else:
-            finds.append(finds_in(eyes, image))
-        if progress is not None:
-            progress("looking for the animal", index + 1, len(places))
-    anchors = {place: find for place, find in zip(places, linked(finds), strict=True) if find is not None}
-    if not anchors:
-        looked_at = numbers_in_words([numbers[place] for place in places])
-        raise Animal4dError(
-            f"{source.path}: no animal is found in {looked_at}: give its place in the first frame by --box "
-            "x,y,width,height, or masks by --masks"
-        )
-    return anchors
-
-
-def _told(eyes: Eyes, image: Image, box: Box) -> list[Find]:
-    """What is in the user's box, as the only find: the user knows. Raises Animal4dError where nothing is."""
-    seen = look_at(eyes, image, [square_around(box, MARGIN, LEAST_SIDE)])[0]
-    if seen is None:
-        raise Animal4dError(
-            f"--box {box[0]:g},{box[1]:g},{box[2]:g},{box[3]:g}: the built-in eyes see no animal there: draw it closer "
-            "around the animal, give masks by --masks, or start GrabCut from the box by --no-eyes"
-        )
-    return [Find(box, 1.0, seen.square, seen.foreground)]
+    return FoundMasks(source.size, [agreed_mask(seen, index) for index in range(len(seen))], DESCRIPTION, warnings)
 
 
 def _followed(
     source: FrameSource, numbers: Sequence[int], eyes: Eyes, anchors: dict[int, Find], progress: Progress | None
-) -> list[_Seen | None]:
+) -> list[SeenMask | None]:
     """The animal in every frame. Frames before the first anchor are looked at around that."""
     last: Box = anchors[min(anchors)].box
-    result: list[_Seen | None] = []
+    result: list[SeenMask | None] = []
     for index, image in enumerate(source.read(numbers)):
         find = look_at(eyes, image, [square_around(last, _FOLLOWING_MARGIN, LEAST_SIDE)])[0]
         anchor = anchors.get(index)
@@ -144,7 +114,7 @@ def _followed(
         if find is None or find.score < _LOST:
             result.append(None)
         else:
-            find = _closer(eyes, image, find)
+            find = _closer(eyes, image, find, result[-1] if result else None)
             last = find.box
             result.append(_refined(image, find))
         if progress is not None:
@@ -152,17 +122,48 @@ def _followed(
     return result
 
 
-def _closer(eyes: Eyes, image: Image, find: Find) -> Find:
-    """A second look, closer around the find and guided by it; the find itself where that sees nothing."""
+def _closer(eyes: Eyes, image: Image, find: Find, before: SeenMask | None) -> Find:
+    """A second look, closer around the find and guided by it; the find itself where that sees nothing.
+
+    What leads the look is the mask of the frame before, carried along by optical flow, as long as it agrees with the
+    find: another animal that comes into view beside this one is then not taken for a part of it.
+    """
+    carried = None if before is None else _carried(image, before)
+    if carried is not None and box_overlap(box_of(carried), find.box) > _CARRIED_AGREES:
+        again = _guided(eyes, image, box_of(carried), _with_neighbourhood(carried, find))
+        if again is not None and again.score >= _TRUSTED * find.score:
+            return again
     square = square_around(find.box, MARGIN, LEAST_SIDE)
     left, top, right, bottom = window = _filmed(square, image.shape[:2])
-    mask = _foreground(find, window, (bottom - top, right - left)) > 0.5
-    guide = cut_mask(mask.astype(np.float32), np.array((square[0] - left, square[1] - top)), square[2], CROP)
-    again = look_at(eyes, image, [square], guide[None])[0]
-    return find if again is None or again.score < 0.5 * find.score else again
+    own = MaskInWindow(window, _foreground(find, window, (bottom - top, right - left)) > 0.5)
+    again = _guided(eyes, image, find.box, own)
+    return find if again is None or again.score < _TRUSTED * find.score else again
 
 
-def _refined(image: Image, find: Find) -> _Seen:
+def _carried(image: Image, before: SeenMask) -> MaskInWindow | None:
+    """The mask of the frame before, as it lies in this one, of zeros and ones; None where nothing is left of it."""
+    moved = moved_mask(before.picture, scaled(image, before.window), before.mask) > 0.5
+    return MaskInWindow(before.window, moved.astype(np.uint8)) if moved.any() else None
+
+
+def _with_neighbourhood(carried: MaskInWindow, find: Find) -> MaskInWindow:
+    """The carried mask with what the find sees close around it: flow loses thin legs, which must not stay lost."""
+    shape = carried.mask.shape
+    reach = max(1, round(_NEIGHBOURHOOD * max(shape)))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    near = cv2.dilate(carried.mask, kernel) * (_foreground(find, carried.window, shape) > 0.5)
+    return MaskInWindow(carried.window, np.maximum(carried.mask, near).astype(np.uint8))
+
+
+def _guided(eyes: Eyes, image: Image, box: Box, guide: MaskInWindow) -> Find | None:
+    """What is seen around a box by a look that is told where the animal may be."""
+    square = square_around(box, MARGIN, LEAST_SIDE)
+    left, top, side = square
+    told = in_window(guide, (left, top, left + side, top + side), (CROP, CROP)) > 0.5
+    return look_at(eyes, image, [square], told[None].astype(np.float32))[0]
+
+
+def _refined(image: Image, find: Find) -> SeenMask:
     """The find's foreground in a window of the frame, with the edges of the picture."""
     window = _filmed(find.square, image.shape[:2])
     picture = scaled(image, window)
@@ -173,7 +174,7 @@ def _refined(image: Image, find: Find) -> _Seen:
     sharp = guided_filter(np.divide(picture, 255, dtype=np.float32), fine.clip(0, 1), radius, _FILTER_SOFTNESS)
     # Colours alike far from the animal are not the animal.
     reach = cv2.dilate(coarse, np.ones((2 * radius + 1, 2 * radius + 1), np.uint8))
-    return _Seen(window, picture, np.where(reach > 0.2, sharp, 0.0).clip(0, 1).astype(np.float32))
+    return SeenMask(window, picture, np.where(reach > 0.2, sharp, 0.0).clip(0, 1).astype(np.float32))
 
 
 def _filmed(square: Square, size: tuple[int, int]) -> Window:
@@ -208,24 +209,3 @@ def guided_filter(
     slope = np.linalg.solve(covariance, with_values[..., None])[..., 0].astype(np.float32)
     offset = mean_values - (slope * mean_guide).sum(-1)
     return np.asarray((mean(slope) * guide).sum(-1) + mean(offset), dtype=np.float32)
-
-
-def _agreed(seen: Sequence[_Seen | None], index: int) -> MaskInWindow | None:
-    """A frame's mask, with those of its neighbours carried to it."""
-    own = seen[index]
-    if own is None:
-        return None
-    total, weights = own.mask.copy(), np.ones_like(own.mask)
-    shape = own.mask.shape
-    for other in (seen[place] for place in (index - 1, index + 1) if 0 <= place < len(seen)):
-        if other is None:
-            continue
-        picture = resampled(other.picture.astype(np.float32), other.window, own.window, shape)
-        mask = in_window(MaskInWindow(other.window, other.mask), own.window, shape)
-        columns, rows = came_from(picture.clip(0, 255).astype(np.uint8), own.picture)
-        carried, colors = (cv2.remap(array, columns, rows, cv2.INTER_LINEAR) for array in (mask, picture))
-        error = cv2.GaussianBlur(np.abs(colors - own.picture).sum(axis=2), (0, 0), 2.0)
-        weight = _NEIGHBOUR_SAY * np.exp(-error / _COLOR_ERROR)
-        total += weight * carried
-        weights += weight
-    return MaskInWindow(own.window, (total / weights).astype(np.float16))

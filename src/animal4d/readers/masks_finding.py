@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import cv2
@@ -18,10 +18,12 @@ import torch
 from numpy.typing import NDArray
 
 from animal4d.body.model import PART_NAMES
+from animal4d.errors import Animal4dError
 from animal4d.eyes.eyes import Eyes
 from animal4d.eyes.labels import CROP, MAP, MARGIN
 from animal4d.readers.crop import Box, Square, cut_image, square_around
-from animal4d.readers.source import Image
+from animal4d.readers.mask_finders import NOWHERE, Place
+from animal4d.readers.source import FrameSource, Image, Progress, numbers_in_words
 
 SQUARES = (1.0, 0.7, 0.5, 0.35)
 """Sides of the squares that are looked through, as fractions of the frame's longer side."""
@@ -31,6 +33,8 @@ LEAST_SCORE = 0.12
 """Score under which there is no animal."""
 LEAST_SIDE = 16
 """Of a square, in pixels of the original frame."""
+_SAMPLED = 6
+"""Frames of a clip that are looked through."""
 _KEPT = 3
 _CLOSER_LOOKS = 2
 _SMALLEST = 0.01
@@ -72,6 +76,51 @@ def finds_in(eyes: Eyes, image: Image) -> list[Find]:
     for _ in range(_CLOSER_LOOKS):
         finds = _apart(look_at(eyes, image, [square_around(find.box, MARGIN, LEAST_SIDE) for find in finds]))
     return [find for find in finds if find.score >= LEAST_SCORE]
+
+
+def animal_in_samples(
+    source: FrameSource, numbers: Sequence[int], eyes: Eyes, place: Place = NOWHERE, progress: Progress | None = None
+) -> dict[int, Find]:
+    """The animal in some of the frames with these numbers, by their place among them.
+
+    Of the first of them the user may have said where the animal is. Raises Animal4dError where none is found.
+    """
+    sampled = sorted(set(np.linspace(0, len(numbers) - 1, min(_SAMPLED, len(numbers))).round().astype(int).tolist()))
+    finds: list[list[Find]] = []
+    for index, image in enumerate(source.read([numbers[sample] for sample in sampled])):
+        finds.append(_told(eyes, image, place) if index == 0 and place else finds_in(eyes, image))
+        if progress is not None:
+            progress("looking for the animal", index + 1, len(sampled))
+    found = {sample: find for sample, find in zip(sampled, linked(finds), strict=True) if find is not None}
+    if not found:
+        looked_at = numbers_in_words([numbers[sample] for sample in sampled])
+        raise Animal4dError(
+            f"{source.path}: no animal is found in {looked_at}: give its place in the first frame by --box "
+            "x,y,width,height or --point x,y, or masks by --masks"
+        )
+    return found
+
+
+def _told(eyes: Eyes, image: Image, place: Place) -> list[Find]:
+    """What is where the user says, as the only find: the user knows. Raises Animal4dError where nothing is."""
+    if place.box is not None:
+        seen = look_at(eyes, image, [square_around(place.box, MARGIN, LEAST_SIDE)])[0]
+        if seen is not None:
+            return [Find(place.box, 1.0, seen.square, seen.foreground)]
+    elif place.point is not None:
+        x, y = place.point
+        at_point = [
+            find
+            for find in finds_in(eyes, image)
+            if 0 <= x - find.box[0] <= find.box[2] and 0 <= y - find.box[1] <= find.box[3]
+        ]
+        if at_point:
+            smallest = min(at_point, key=lambda find: find.box[2] * find.box[3])
+            return [replace(smallest, score=1.0)]
+    raise Animal4dError(
+        f"{place.in_words()}: the built-in eyes see no animal there: draw --box closer around the animal, give masks "
+        "by --masks, or start GrabCut from the box by --no-eyes"
+    )
 
 
 def squares_over(size: tuple[int, int]) -> list[Square]:

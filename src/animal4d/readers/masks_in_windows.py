@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -17,6 +18,10 @@ WINDOW_PIXELS = 300
 """Longer side to which a window is shrunk."""
 CONTEXT = 0.25
 """Space around the animal in its window, as a fraction of its larger extent, on every side."""
+
+_NEIGHBOUR_SAY = 0.5
+_COLOR_ERROR = 30.0
+"""Difference of carried and filmed colour (summed over R, G and B in 8 bits) that takes most of a neighbour's say."""
 
 Window = tuple[int, int, int, int]
 """left, top, right, bottom in whole pixels of the original frame; inside of it."""
@@ -37,6 +42,30 @@ class MaskInWindow:
         soft = cv2.resize(self.mask.astype(np.float32), (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
         full[top:bottom, left:right] = soft
         return full
+
+
+@dataclass
+class FoundMasks:
+    """Masks of the chosen frames, made once and kept small."""
+
+    size: tuple[int, int]
+    masks: list[MaskInWindow | None]
+    """One per chosen frame; None where the animal was lost."""
+    description: str
+    warnings: list[str] = field(default_factory=list)
+
+    def read(self) -> Iterator[Mask | None]:
+        for mask in self.masks:
+            yield np.zeros(self.size, np.float32) if mask is None else mask.in_frame(self.size)
+
+
+@dataclass(frozen=True)
+class SeenMask:
+    """A frame's mask, and the picture that it lies on."""
+
+    window: Window
+    picture: Image
+    mask: NDArray[np.float32]
 
 
 def window_around(box: Box, size: tuple[int, int], context: float = CONTEXT) -> Window:
@@ -111,3 +140,25 @@ def check_box(box: Box, size: tuple[int, int]) -> None:
         raise Animal4dError(
             f"--box {x:g},{y:g},{width:g},{height:g} is no box of x,y,width,height in a frame of {size[1]}x{size[0]}"
         )
+
+
+def agreed_mask(seen: Sequence[SeenMask | None], index: int) -> MaskInWindow | None:
+    """A frame's mask, with those of its neighbours carried to it as far as their colours agree; None where the frame
+    has none."""
+    own = seen[index]
+    if own is None:
+        return None
+    total, weights = own.mask.copy(), np.ones_like(own.mask)
+    shape = own.mask.shape
+    for other in (seen[place] for place in (index - 1, index + 1) if 0 <= place < len(seen)):
+        if other is None:
+            continue
+        picture = resampled(other.picture.astype(np.float32), other.window, own.window, shape)
+        mask = in_window(MaskInWindow(other.window, other.mask), own.window, shape)
+        columns, rows = came_from(picture.clip(0, 255).astype(np.uint8), own.picture)
+        carried, colors = (cv2.remap(array, columns, rows, cv2.INTER_LINEAR) for array in (mask, picture))
+        error = cv2.GaussianBlur(np.abs(colors - own.picture).sum(axis=2), (0, 0), 2.0)
+        weight = _NEIGHBOUR_SAY * np.exp(-error / _COLOR_ERROR)
+        total += weight * carried
+        weights += weight
+    return MaskInWindow(own.window, (total / weights).astype(np.float16))

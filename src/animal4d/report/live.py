@@ -22,21 +22,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from animal4d.errors import Animal4dError
-from animal4d.export.colors import linear_from_srgb
-from animal4d.geometry.mesh import vertex_normals
 from animal4d.geometry.rotations import quaternion_from_matrix
+from animal4d.report.live_mesh import mesh_of_frame
 from animal4d.report.pictures import PANES, read_panes
 from animal4d.report.run import ShownRun, read_run
 from animal4d.run_folder import RunFolder
 
 _BEHIND = 1.6
 """Distance of the video plane from the camera, in that of the animal's root."""
+_BESIDE = 0.6
+"""Radians about the vertical between the camera of the video and the first view."""
 _CAMERA_COLOR = (120, 120, 128)
 _BONE_COLORS = {"left": (24, 140, 216), "right": (236, 108, 46), "": (130, 124, 150)}
 _SPEEDS = (0.25, 0.5, 1.0, 2.0)
 _TICK_SECONDS = 1 / 60
-_NEUTRAL = 0.45
-"""Linear grey of an animal without vertex colours."""
 _GAP = 0.1
 """Between neighbouring runs, in widths of the former."""
 
@@ -176,11 +175,14 @@ class LiveViewer:
         return toggle
 
     def _welcome(self, client: Any) -> None:
-        """Three quarters from the front, all runs in sight."""
+        """From beside the camera, all runs in sight: from elsewhere the video plane may hide the animal."""
         middle = np.mean([scene.middle for scene in self.scenes], axis=0)
         apart = self.scenes[-1].offset[1] / 2
         reach = max(scene.reach for scene in self.scenes) + 0.5 * apart
-        client.camera.position = tuple(middle + reach * np.array([1.6, 2.6, 0.9]))
+        first = self.scenes[0]
+        x, y = (first.plane().camera + first.offset - first.middle)[:2]
+        angle = np.arctan2(y, x) + _BESIDE
+        client.camera.position = tuple(middle + 2.4 * reach * np.array([np.cos(angle), np.sin(angle), 0.3]))
         client.camera.look_at = tuple(middle)
         if self._through.value:
             self._look_through([client])
@@ -205,15 +207,12 @@ class _RunScene:
     group instead of another and never a mesh before the picture of another frame."""
 
     def __init__(self, server: Any, run: ShownRun, index: int, offset: NDArray[np.float64]) -> None:
-        import trimesh  # comes with viser
-
         self.run = run
         self.offset = offset
         self._server = server
         self._frame = -1
         posed = run.reconstruction.posed(run.model)
         vertices, joints = posed.vertices.numpy(), posed.joints.numpy()
-        normals = vertex_normals(posed.vertices, run.model.faces).numpy()
         low, high = vertices.min((0, 1)), vertices.max((0, 1))
         self.middle = (low + high) / 2 + offset
         self.reach = float(np.linalg.norm(high - low) / 2)
@@ -223,7 +222,7 @@ class _RunScene:
         if index == 0:
             side = 8 * self.reach
             server.scene.add_grid("/ground", width=side, height=side, plane="xy", position=(*self.middle[:2], 0.0))
-        colors, faces = _vertex_colors(run), run.model.faces.numpy()
+        mesh = mesh_of_frame(run)
         bones = [(parent, joint) for joint, parent in enumerate(run.model.parents) if parent >= 0]
         bone_colors = _bone_colors(run, bones)
         pictures = read_panes(run.folder.overlay, len(vertices))
@@ -232,12 +231,9 @@ class _RunScene:
         for frame, plane in enumerate(self._planes):
             group = f"{root}/frame_{frame}"
             self._groups.append(server.scene.add_frame(group, show_axes=False, visible=False))
-            mesh = trimesh.Trimesh(
-                vertices[frame], faces, vertex_normals=normals[frame], vertex_colors=colors, process=False
-            )
             self._parts.append(
                 {
-                    "mesh": server.scene.add_mesh_trimesh(f"{group}/mesh", mesh),
+                    "mesh": server.scene.add_mesh_trimesh(f"{group}/mesh", mesh(frame)),
                     "skeleton": _lines(server, f"{group}/skeleton", joints[frame][np.array(bones)], bone_colors, 4.0),
                     "video": server.scene.add_image(
                         f"{group}/video",
@@ -337,16 +333,6 @@ def _offsets(runs: Sequence[ShownRun]) -> list[NDArray[np.float64]]:
         offsets.append(np.array([0.0, left - low if offsets else 0.0, 0.0]))
         left = float(offsets[-1][1]) + high + _GAP * (high - low)
     return offsets
-
-
-def _vertex_colors(run: ShownRun) -> UInt8[ndarray, "vertices 4"]:
-    """Linear, as the glTF that viser hands to the browser has them."""
-    colors = run.reconstruction.vertex_colors
-    if colors is None:
-        known = np.full((run.model.n_vertices, 3), _NEUTRAL)
-    else:
-        known = linear_from_srgb(colors.clamp(0, 1)).numpy()
-    return np.concatenate((known * 255 + 0.5, np.full((len(known), 1), 255.0)), axis=1).astype(np.uint8)
 
 
 def _bone_colors(run: ShownRun, bones: Sequence[tuple[int, int]]) -> UInt8[ndarray, "bones 2 3"]:

@@ -216,17 +216,18 @@ def _fit(run: ShownRun) -> str:
     cues = [
         [
             escape(str(cue.get("cue", "?")).replace("_", " ")),
-            escape(str(cue.get("provider", "?"))),
+            escape(str(cue.get("by") or cue.get("provider", "?"))),
             escape(str(cue.get("kind", ""))),
+            escape(str(cue.get("why", ""))),
         ]
         for cue in run.record.get("cues") or ()
         if isinstance(cue, dict)
     ]
     given = [
-        [escape(name), escape(str(run.setting("clip", key) or NOTHING)), "input"]
+        [escape(name), escape(str(run.setting("clip", key) or NOTHING)), "input", ""]
         for name, key in (("masks", "masks"), ("focal length", "intrinsics"))
     ]
-    cue_table = table(["cue", "from", "kind"], [*given, *cues], "Cues that were used")
+    cue_table = table(["cue", "from", "kind", "why"], [*given, *cues], "Cues that were used")
     seconds = run.metrics.get("seconds") or {}
     slowest = max(seconds.values(), default=1) or 1
     bars = "".join(

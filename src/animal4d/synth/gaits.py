@@ -15,6 +15,7 @@ from numpy import ndarray
 from animal4d.body.model import ShapedBody
 from animal4d.errors import Animal4dError
 from animal4d.synth.legs import Leg, legs_of
+from animal4d.synth.pace import Pace
 from animal4d.synth.plan import Motion, Plan, Standing, carry_out, stand_of
 
 
@@ -105,10 +106,13 @@ STILL_MOTIONS = ("stand", "look_around", "sit")
 MOTIONS = (*GAITS, *STILL_MOTIONS)
 
 
-def animate(body: ShapedBody, motion: str, times: Float[ndarray, "frames"], seed: int = 0) -> Motion:
+def animate(
+    body: ShapedBody, motion: str, times: Float[ndarray, "frames"], seed: int = 0, pace: Pace | None = None
+) -> Motion:
     """Let an individual (`body` without batch axes) move at the given times in seconds.
 
-    The seed chooses the phase and small personal habits. Raises Animal4dError for an unknown motion.
+    The seed chooses the phase and small personal habits; a gait without a pace goes at its own. Raises Animal4dError
+    for an unknown motion.
     """
     if motion not in MOTIONS:
         raise Animal4dError(f'unknown motion "{motion}": choose one of {", ".join(MOTIONS)}')
@@ -116,7 +120,7 @@ def animate(body: ShapedBody, motion: str, times: Float[ndarray, "frames"], seed
     legs = legs_of(body)
     stand = stand_of(body, legs)
     if motion in GAITS:
-        return carry_out(body, legs, stand, _gait_plan(GAITS[motion], stand, times, rng))
+        return carry_out(body, legs, stand, _gait_plan(GAITS[motion], stand, times, rng, pace))
     plan = _still_plan(stand, times, rng, look=motion != "stand")
     if motion == "sit":
         return _sit(body, legs, stand, plan, times)
@@ -129,31 +133,55 @@ def _cycloid(progress: Float[ndarray, "*batch"]) -> Float[ndarray, "*batch"]:
     return s - np.sin(2 * np.pi * s) / (2 * np.pi)
 
 
+def _quick(progress: Float[ndarray, "*batch"], hurry: float) -> Float[ndarray, "*batch"]:
+    """As `_cycloid`, but with all of its speed won and lost in the first and the last `hurry` (up to 0.5) of the way's
+    time."""
+
+    def gained(s: Float[ndarray, "*batch"]) -> Float[ndarray, "*batch"]:
+        x = np.clip(s / hurry, 0.0, 1.0)
+        return hurry * (x**3 - 0.5 * x**4) + np.maximum(s - hurry, 0.0)
+
+    s = np.clip(progress, 0.0, 1.0)
+    half = np.where(s < 0.5, gained(s), gained(np.ones_like(s) * 0.5) * 2 - gained(1 - s))
+    return half / (1 - hurry)
+
+
 def _hump(progress: Float[ndarray, "*batch"], skew: float = 1.0) -> Float[ndarray, "*batch"]:
     """From 0 up to 1 and back to 0; `skew` below 1 moves the top towards the start."""
     return np.sin(np.pi * np.clip(progress, 0.0, 1.0) ** skew) ** 2
 
 
-def _gait_plan(gait: Gait, stand: Standing, times: Float[ndarray, "frames"], rng: np.random.Generator) -> Plan:
-    height = stand.hip_height
+def _own_pace(gait: Gait, height: float, rng: np.random.Generator) -> Pace:
     # Tall animals step slower: periods grow with the square root of the length of the leg.
     period = gait.period * float(np.sqrt(max(height, 0.2) / 0.65)) * rng.uniform(0.95, 1.05)
     excursion = gait.excursion * height * rng.uniform(0.95, 1.05)
-    speed = excursion / (gait.duty * period)
+    return Pace(excursion / (gait.duty * period), period, gait.duty)
+
+
+def _gait_plan(
+    gait: Gait, stand: Standing, times: Float[ndarray, "frames"], rng: np.random.Generator, pace: Pace | None
+) -> Plan:
+    height = stand.hip_height
+    own = _own_pace(gait, height, rng)
+    pace = own if pace is None else pace
+    period, speed, duty = pace.period, pace.speed, pace.duty
     cycle = times / period + rng.uniform(0.0, 1.0)
     forward = speed * period * (cycle - cycle[0])
 
     phase = cycle[:, None] - np.array(gait.touchdown)
     stride = np.floor(phase)
     within = phase - stride
-    swing = np.clip((within - gait.duty) / (1 - gait.duty), 0.0, 1.0)
+    swing = np.clip((within - duty) / (1 - duty), 0.0, 1.0)
     # A paw stands where its place under the moving trunk is in the middle of stance.
-    standing_at = speed * period * (stride + gait.duty / 2 + np.array(gait.touchdown) - cycle[0])
+    standing_at = speed * period * (stride + duty / 2 + np.array(gait.touchdown) - cycle[0])
     paws = np.empty((len(times), 4, 3))
-    paws[..., 0] = standing_at + speed * period * _cycloid(swing) + stand.paws[:, 0]
+    way = _cycloid(swing) if pace.hurry is None else _quick(swing, pace.hurry)
+    paws[..., 0] = standing_at + speed * period * way + stand.paws[:, 0]
     paws[..., 0] += np.array([0.06, 0.06, 0.03, 0.03]) * height
     paws[..., 1] = stand.paws[:, 1] * (0.8 if gait.spine_flex else 0.9)
-    lift = gait.lift * height * _hump(swing, 0.85)
+    # A paw that hurries away must be off the ground as soon.
+    steepness = 1.0 if pace.hurry is None else 0.5 + pace.hurry
+    lift = gait.lift * height * _hump(swing, 0.85) ** steepness
     paws[..., 2] = lift * np.array([1.0, 1.0, 0.6, 0.6])
 
     def wave(times_per_stride: int, top: float) -> Float[ndarray, "frames"]:
@@ -186,7 +214,7 @@ def _gait_plan(gait: Gait, stand: Standing, times: Float[ndarray, "frames"], rng
         folds=_hump(swing, 0.72) * np.array([1.0, 1.0, 0.35, 0.35]) * min(1.0, gait.lift / 0.18),
         lean=np.broadcast_to(np.array([0.7, 0.7, 0.9, 0.9]), (frames, 4)),
         flat=1.0 - _hump(swing, 0.9),
-        stance=within < gait.duty,
+        stance=within < duty,
         speed=speed,
     )
 

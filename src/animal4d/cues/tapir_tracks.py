@@ -1,0 +1,100 @@
+"""Tracks by BootsTAPIR (Doersch et al. 2024, arXiv 2402.00847), as the published data was tracked.
+
+Needs the package `tapnet` with its PyTorch model, and `bootstapir_checkpoint_v2.pt`; nothing is downloaded. The weights
+are read as plain tensors.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor, nn
+
+from animal4d.clip import Clip
+from animal4d.cues.query_points import QuerySettings, tracks_by_queries
+from animal4d.cues.track_points import Tracks
+from animal4d.errors import Animal4dError
+from animal4d.files.checksums import file_checksum
+from animal4d.pretrained.state_dicts import load_state, plain_state
+from animal4d.pretrained.weights import require_weights
+
+_LEAST_VISIBILITY = 0.5
+"""Published: seen where (1 - P(hidden)) * (1 - P(far off)) is above it."""
+_SIZE_MULTIPLE = 8
+
+
+@dataclass(frozen=True)
+class TapirTracks:
+    """The whole window at once, each point matched in every frame and then refined."""
+
+    name: ClassVar[str] = "bootstapir"
+    kind: ClassVar[str] = "pretrained"
+    version: ClassVar[int] = 1
+    cue: ClassVar[str] = "tracks"
+
+    queries: QuerySettings = field(default_factory=QuerySettings)
+    weights: Path | None = None
+    """`bootstapir_checkpoint_v2.pt`; None: where `animal4d weights` keeps it."""
+    device: str = "cpu"
+
+    def config(self) -> dict[str, Any]:
+        """Raises Animal4dError where the weights are missing."""
+        return {"queries": asdict(self.queries), "weights": file_checksum(self._weights())}
+
+    def __call__(self, clip: Clip) -> Tracks:
+        """Raises Animal4dError where package or weights are missing, or do not belong together."""
+        model = _load(self._weights()).to(self.device)
+
+        @torch.no_grad()
+        def follow(
+            frames: UInt8[Tensor, "frames height width 3"], queries: Float[Tensor, "points 3"]
+        ) -> tuple[Float[Tensor, "frames points 2"], Bool[Tensor, "frames points"]]:
+            video, scale = _resized(frames)
+            # It asks for time, y, x in raster coordinates: (0, 0) is the corner of the first pixel.
+            asked = torch.stack(
+                (queries[:, 0], (queries[:, 2] + 0.5) * scale[1], (queries[:, 1] + 0.5) * scale[0]), dim=-1
+            )
+            said = model(video[None].to(self.device), asked[None].to(self.device))
+            places = said["tracks"][0].cpu().transpose(0, 1) / torch.tensor(scale) - 0.5
+            seen = (1 - said["occlusion"][0].sigmoid()) * (1 - said["expected_dist"][0].sigmoid())
+            return places, (seen > _LEAST_VISIBILITY).cpu().T
+
+        return tracks_by_queries(clip, follow, self.queries)
+
+    def _weights(self) -> Path:
+        return self.weights or require_weights("bootstapir")
+
+
+def tapir_available() -> bool:
+    """Whether its package is installed."""
+    return importlib.util.find_spec("tapnet") is not None
+
+
+def _resized(
+    frames: UInt8[Tensor, "frames height width 3"],
+) -> tuple[Float[Tensor, "frames height width 3"], tuple[float, float]]:
+    """Frames in [-1, 1] whose sides are multiples of 8, and what x and y were multiplied with."""
+    height, width = frames.shape[1:3]
+    size = [max(round(side / _SIZE_MULTIPLE), 1) * _SIZE_MULTIPLE for side in (height, width)]
+    video = frames.float() / 255 * 2 - 1
+    if size != [height, width]:
+        video = nn.functional.interpolate(video.permute(0, 3, 1, 2), size, mode="bilinear").permute(0, 2, 3, 1)
+    return video, (size[1] / width, size[0] / height)
+
+
+def _load(weights: Path) -> nn.Module:
+    try:
+        from tapnet.torch.tapir_model import TAPIR  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise Animal4dError(
+            f"TAPIR's code cannot be imported ({error}): "
+            "pip install 'tapnet[torch] @ git+https://github.com/google-deepmind/tapnet'"
+        ) from error
+    model = TAPIR(pyramid_level=1)
+    load_state(model, plain_state(weights, "bootstapir"), weights, "bootstapir")
+    return model.eval()
