@@ -45,6 +45,7 @@ from animal4d.makers import MakerSettings, as_begun, wanted_providers
 from animal4d.readers.crop import Box
 from animal4d.readers.load import load_clip, wanted_eyes
 from animal4d.readers.mask_finders import Point
+from animal4d.readers.originals import original_frames
 from animal4d.readers.source import Progress
 from animal4d.readers.ways_to_masks import were_found
 from animal4d.report.report import write_report
@@ -182,7 +183,8 @@ def _run(request: RunRequest, config: Config, folder: RunFolder, monitor: Monito
         colors = vertex_colors(reconstruction, model, clip, colored)
         reconstruction = replace(reconstruction, vertex_colors=colors)
         reconstruction = with_shell_texture(reconstruction, model, clip, colored, config.seed)
-        texture = baked_texture(reconstruction, model, clip, colored, config.texture_size)
+        originals = original_frames(clip, request.source)
+        texture = baked_texture(reconstruction, model, clip, colored, config.texture_size, originals)
         asset = _write_results(reconstruction, model, clip, texture, folder, request.body_length)
         if not asset.exact:
             warnings += (f"asset.glb is off by up to {asset.max_error:.2%} of the body: {'; '.join(asset.notes)}",)
