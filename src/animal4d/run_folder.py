@@ -37,6 +37,7 @@ _PACKAGES = ("torch", "numpy", "scipy", "numba", "opencv-python-headless", "av")
 _MEASURES_ONLY = ("truth", "keypoints")
 _KINDS = {"source": Path, "start": int, "stride": int, "stop": int | None, "max_frames": int | None}
 _ABOUT_THIS_CALL = ("out", "overwrite", "resume")
+_START_AGAIN = "start again with `animal4d reconstruct --overwrite`"
 
 
 @dataclass(frozen=True)
@@ -191,21 +192,25 @@ class RunFolder:
     def read_record(self) -> dict[str, Any]:
         """Raises Animal4dError when there is none, or it is damaged."""
         if not self.record.is_file():
-            raise Animal4dError(f"{self.path} is not the folder of a run: it has no {self.record.name}")
+            raise Animal4dError(
+                f"{self.path} is not the folder of a run: it has no {self.record.name}; give the folder that "
+                "`animal4d reconstruct --out` wrote"
+            )
         try:
             record = yaml.safe_load(self.record.read_text())
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise Animal4dError(f"{self.record} cannot be read ({error}); start again with --overwrite") from error
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+            reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+            raise Animal4dError(f"{self.record} cannot be read ({reason}); {_START_AGAIN}") from error
         parts = [record.get(name) for name in ("request", "config", "clip")] if isinstance(record, dict) else [None]
         if not all(isinstance(part, dict) for part in parts):
-            raise Animal4dError(f"{self.record} is not the record of a run; start again with --overwrite")
+            raise Animal4dError(f"{self.record} is not the record of a run; {_START_AGAIN}")
         return record
 
     def recorded_request(self) -> RunRequest:
         try:
             return RunRequest.from_record(self.read_record()["request"], self.path)
         except (TypeError, KeyError, AttributeError) as error:
-            raise Animal4dError(f"{self.record}: damaged request ({error}); start again with --overwrite") from error
+            raise Animal4dError(f"{self.record}: damaged request ({error}); {_START_AGAIN}") from error
 
     def recorded_config(self) -> Config:
         return from_dict(Config, self.read_record()["config"], str(self.record))

@@ -146,17 +146,17 @@ def _run(request: RunRequest, config: Config, folder: RunFolder, monitor: Monito
     with monitor.stage("reading the clip"):
         clip = _clip_of_run(request, config, folder, request.resume, monitor.watcher.part)
         _check_measures(request, clip)
-    choice = config.choice
-    eyes = wanted_eyes() if choice.opens_eyes else None
-    if request.resume:
-        record = folder.read_record()
-        choice = as_begun(choice, record)
-        check_same_template(model, record, folder)
-        _check_same_clip(clip, record, folder)
-    else:
-        if request.overwrite:
-            folder.clear()
-        record = _new_record(request, config, clip, model)
+        choice = config.choice
+        eyes = wanted_eyes() if choice.opens_eyes else None
+        record = folder.read_record() if request.resume else _new_record(request, config, clip, model)
+        if request.resume:
+            choice = as_begun(choice, record)
+            check_same_template(model, record, folder)
+            _check_same_clip(clip, record, folder)
+        settings = MakerSettings(choice, device, monitor.watcher.part)
+        providers = wanted_providers(clip, model, settings, eyes, monitor.watcher.message, monitor.watcher.warning)
+    if request.overwrite and not request.resume:
+        folder.clear()
     warnings = (*notes, *clip.warnings)
     for warning in warnings:
         monitor.watcher.warning(warning)
@@ -166,9 +166,7 @@ def _run(request: RunRequest, config: Config, folder: RunFolder, monitor: Monito
 
     with monitor.stage("finding cues"):
         shown = without_held_out_masks(clip)
-        settings = MakerSettings(choice, device, monitor.watcher.part)
         failed: list[str] = []
-        providers = wanted_providers(shown, model, settings, eyes, monitor.watcher.message, monitor.watcher.warning)
         cues = make_cues(shown, folder.cues, providers, monitor.watcher.message, failed.append)
     for failure in failed:
         monitor.watcher.warning(failure)

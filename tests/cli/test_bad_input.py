@@ -122,6 +122,22 @@ def unknown_setting(clip: Path) -> Arguments:
     return [clip, "--config", clip / "settings.yaml"]
 
 
+def settings_of_bytes(clip: Path) -> Arguments:
+    (clip / "evil.pkl").write_bytes(b"\x80\x04\x95")
+    return [clip, "--config", clip / "evil.pkl"]
+
+
+def nested_settings(clip: Path) -> Arguments:
+    (clip / "deep.yaml").write_text("[" * 20_000)
+    return [clip, "--config", clip / "deep.yaml"]
+
+
+def run_as_clip(clip: Path) -> Arguments:
+    for name in ("config.yaml", "asset.glb"):
+        (clip / name).touch()
+    return [clip]
+
+
 def no_steps(clip: Path) -> Arguments:
     return [clip, "--steps", "0"]
 
@@ -147,6 +163,9 @@ BAD_INPUT = {
     unknown_truth: "nothing.npz",
     unknown_keypoints: "nothing.json",
     unknown_setting: "unknown key 'stepps'",
+    settings_of_bytes: "give a text file of settings",
+    nested_settings: "deep.yaml: cannot be read as YAML",
+    run_as_clip: "is the folder of a run, not a clip: give the video",
     no_steps: "--steps must be at least 1",
 }
 
@@ -205,7 +224,15 @@ def test_clip_that_changed_is_not_resumed(finished: Path, clip: Path, quick: Pat
 
 
 def test_evaluate_of_no_run(clip: Path):
-    assert "is not the folder of a run" in error_line(animal4d("evaluate", clip))
+    line = error_line(animal4d("evaluate", clip))
+    assert "is not the folder of a run" in line and "`animal4d reconstruct --out` wrote" in line
+
+
+@pytest.mark.parametrize("record", ["request: {", "[" * 20_000, "a: 1"])
+def test_a_damaged_record_names_the_command_that_starts_again(record: str, tmp_path: Path):
+    (tmp_path / "config.yaml").write_text(record)
+    line = error_line(animal4d("report", tmp_path))
+    assert "start again with `animal4d reconstruct --overwrite`" in line
 
 
 def test_no_space_left(clip: Path, reconstruct: Reconstruct, tmp_path: Path):

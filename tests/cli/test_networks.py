@@ -101,6 +101,8 @@ def test_what_is_asked_for_and_not_there_is_one_line_before_anything_is_done(cli
         ("surface=densepose-cse", "animal4d weights get densepose-cse"),
         ("masks=sam2", "animal4d weights get sam2-tiny"),
         ("tracks=sam2", "tracks are made by files, cotracker3"),
+        ("surface=files", "no file came with"),
+        ("tracks=files", "no file came with"),
     ):
         outcome = animal4d("reconstruct", clip, "--fps", "24", "--out", tmp_path / "run", "--use", use)
         assert words in error_line(outcome)

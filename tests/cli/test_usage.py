@@ -13,6 +13,17 @@ from cli.commands import animal4d
 CASES = {
     "unknown option": (["reconstruct", "x", "--out", "y", "--stepz", "3"], ("--stepz", "--steps INT"), "reconstruct"),
     "bad number": (["reconstruct", "x", "--out", "y", "--steps", "abc"], ("--steps", "abc"), "reconstruct"),
+    "bad number that may be absent": (
+        ["animate", "x", "--out", "y", "--speed", "abc"],
+        ("--speed: expected a number, got 'abc'",),
+        "animate",
+    ),
+    "bad whole number": (
+        ["reconstruct", "x", "--out", "y", "--start", "1.5"],
+        ("--start: expected a whole number, got '1.5'",),
+        "reconstruct",
+    ),
+    "bad choice that may be absent": (["reconstruct", "x", "--out", "y", "--device", "q"], ("cuda",), "reconstruct"),
     "bad choice": (
         ["reconstruct", "x", "--out", "y", "--preset", "mine"],
         ("mine", "paper"),
@@ -37,6 +48,7 @@ def test_wrong_usage_is_told_in_one_line(case):
     assert all(word in outcome.err for word in words)
     assert outcome.err.endswith(f"; see {' '.join(['animal4d', command]).strip()} --help\n")
     assert not set("│─╭╯") & set(outcome.err)
+    assert "None" not in outcome.err and "base 10" not in outcome.err
 
 
 def test_where_no_frame_can_be_drawn():
@@ -44,6 +56,12 @@ def test_where_no_frame_can_be_drawn():
     outcome = subprocess.run(command, env={"PYTHONIOENCODING": "ascii"}, capture_output=True, text=True, check=False)
     assert outcome.returncode == 2
     assert outcome.stderr == "animal4d: error: unrecognized options: --loud; see animal4d doctor --help\n"
+
+
+def test_as_a_module():
+    command = [sys.executable, "-m", "animal4d", "--version"]
+    outcome = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert outcome.returncode == 0 and outcome.stdout.startswith("animal4d ")
 
 
 def test_a_box_of_another_shape_comes_whole():

@@ -11,16 +11,20 @@ import torch
 from tests.pretrained.told_network import ToldNetwork
 
 from animal4d.body.template import load_builtin_template
+from animal4d.candidates import Choice
 from animal4d.cues import category_embeddings
+from animal4d.cues.parts import LABEL_OF_FILE, PART_LABELS
 from animal4d.cues.surface import CsePredictions
-from animal4d.cues.surface_embeddings import EmbeddingFiles, template_embeddings
+from animal4d.cues.surface_embeddings import EmbeddingFiles, spectral_embedding, template_embeddings
 from animal4d.data import dog_bases
 from animal4d.data import preprocess as preprocess_module
 from animal4d.data.layout import write_plain_pickle
 from animal4d.data.preprocess import Preprocessed, PreprocessRequest, preprocess
 from animal4d.data.preprocess_source import ClipRequest
+from animal4d.data.provenance import Provenance
+from animal4d.data.surface_maps import padded_box, render_detection
 from animal4d.data.verify import verify
-from animal4d.files.unpickle import load_pickle
+from animal4d.files.unpickle import load_pickle, load_torch
 from animal4d.geometry.spectral import SpectralBasis, laplace_beltrami
 from animal4d.geometry.surface_matching import SurfaceMatch
 from animal4d.pretrained.densepose.load import load_densepose
@@ -149,6 +153,54 @@ def test_the_published_channel_order_is_a_switch_and_makes_other_maps(footage, n
     network.shown.clear()
     made = preprocess(request(footage, root, weights))
     assert states(made)["cse_predictions"] == "written" and network.channel_orders[3:] == ["bgr"] * 3
+
+
+def test_part_masks_are_read_off_the_surface_maps(footage, network, tmp_path, monkeypatch):
+    """Maps as the true surface gives them, of embeddings that the template has as well."""
+    film, template = make_synthetic_clip(CLIP), load_builtin_template()
+    rows = torch.from_numpy(spectral_embedding(laplace_beltrami(*_mesh(template), 40))).float()
+    drawn = []
+    for frame in range(3):
+        camera = film.cameras[[frame]]
+        box = padded_box(torch.from_numpy(film.masks[frame]))
+        assert box is not None
+        drawn.append(render_detection(film.truth.vertices[frame], template.faces, rows, camera, box))
+    told = [[AnimalSurface("dog", 0.9, d.box, d.embedding, d.segmentation)] for d in (drawn[0], drawn[2])]
+    network.animals = [told[0], [], told[1]]
+    monkeypatch.setattr(preprocess_module, "template_embeddings", lambda files, model: rows)
+    root, weights = tmp_path / "tree", weights_in(tmp_path / "weights")
+    made = preprocess(request(footage, root, weights))
+    assert states(made)["part_masks"] == "left out", "nothing leads to the template"
+    for path in preprocess_module._spectral_files(root)[:3]:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"brought")
+    made = preprocess(request(footage, root, weights))
+    assert {report.entry: report.note for report in made.entries}["part_masks"].startswith("2 of 3 frames, read off")
+    assert Provenance.of(root, "walk").note("part_masks")["maker"] == "surface-parts"  # pyright: ignore[reportOptionalSubscript]
+    names = np.array([0, *(PART_LABELS[name] for name in ("head", "torso", "tail", *["leg"] * 4))])
+    folder = find_external_files(root, "walk").part_masks
+    assert folder is not None
+    for frame in (0, 2):
+        labels = load_torch(folder / f"frame{frame:06d}.pt").numpy()
+        found, truth = np.vectorize(LABEL_OF_FILE.get)(labels), names[film.parts[frame]]
+        known = found > 0
+        assert labels.shape == CLIP.image_size and not known[~film.masks[frame]].any()
+        # Seams between parts move by a pixel or two, and edges of the mask by a part of one.
+        assert known.sum() > 0.9 * (truth > 0).sum() and (found[known] == truth[known]).mean() > 0.9
+    assert not load_torch(folder / "frame000001.pt").any(), "nothing was seen"
+    for weights_or_none in (weights, None):
+        assert states(preprocess(request(footage, root, weights_or_none)))["part_masks"] == "current"
+    other = request(footage, root, weights)
+    other = replace(other, clip=replace(other.clip, providers=Choice(avoid=("surface",))))
+    assert states(preprocess(other))["part_masks"] == "left out" and not list(folder.glob("*.pt"))
+    network.shown.clear()
+    network.animals = [[], [], []]
+    made = preprocess(replace(request(footage, root, weights), channel_order="rgb"))
+    assert "sees no dog" in {report.entry: report.note for report in made.entries}["part_masks"]
+
+
+def _mesh(model):
+    return model.v_template.double().numpy(), model.faces.numpy()
 
 
 def test_over_the_dogs_mesh_the_maps_find_their_way_to_the_template(footage, network, tmp_path, monkeypatch):

@@ -417,6 +417,27 @@ def test_torch_files(tmp_path: Path):
         load_torch(tmp_path / "evil.pt")
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+def test_torch_files_that_name_blocked_modules_are_refused_as_plainly(tmp_path: Path, zipped: bool):
+    """torch has other words for these."""
+    path, folder = tmp_path / "trap.pt", tmp_path / "made"
+    torch.save(_Folder(folder), path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(Animal4dError) as caught:
+        load_torch(path)
+    assert (
+        str(caught.value) == f"{path}: holds {os.mkdir.__module__}.mkdir, which is not loaded for safety; tensors are"
+    )
+    assert not folder.exists()
+
+
+class _Folder:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
 def test_damaged_torch_files_end_in_a_value_or_one_line(tmp_path: Path):
     rng = np.random.default_rng(3)
     path = tmp_path / "x.pt"

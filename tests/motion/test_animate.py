@@ -162,6 +162,22 @@ def no_rate(_: Arrays) -> Arrays:
     return {"poses": np.zeros((9, 105)), "trans": np.zeros((9, 3))}
 
 
+def still_rate(poses: Arrays) -> Arrays:
+    return {**poses, "fps": np.array(0.0)}
+
+
+def backwards(poses: Arrays) -> Arrays:
+    return {**poses, "times": poses["times"][::-1]}
+
+
+def uneven(poses: Arrays) -> Arrays:
+    return {**poses, "times": poses["times"] + np.where(np.arange(len(poses["times"])) < 5, 0, 0.5)}
+
+
+def python_objects(_: Arrays) -> Arrays:
+    return {"poses": np.array([None, 1], object)}
+
+
 @pytest.mark.parametrize(
     ("broken", "named"),
     [
@@ -172,6 +188,10 @@ def no_rate(_: Arrays) -> Arrays:
         (of_another_template, "horse.pkl"),
         (human_poses, "anyx105"),
         (no_rate, "lacks mocap_frame"),
+        (still_rate, "rate above 0"),
+        (backwards, "times must rise evenly"),
+        (uneven, "at frame 5"),
+        (python_objects, "it holds Python objects"),
         (None, "cannot be read"),
     ],
 )
@@ -183,7 +203,7 @@ def test_a_broken_file_of_poses_is_named(broken, named: str, dog: Path, tmp_path
         with path.open("wb") as file:
             np.savez(file, **broken(dict(np.load(dog / "poses.npz"))))
     line = error_line(animal4d("animate", dog, "--motion", path, "--out", tmp_path / "out"))
-    assert "file.npz" in line and named in line
+    assert "file.npz" in line and named in line and "allow_pickle" not in line
     assert not (tmp_path / "out").exists()
 
 
@@ -198,6 +218,9 @@ def test_a_broken_file_of_poses_is_named(broken, named: str, dog: Path, tmp_path
         (("--motion", "go", "--speed", "50"), "body lengths per second"),
         (("--motion", "go", "--speed", "nan"), "body lengths per second"),
         (("--motion", "walk", "--seconds", "-1"), "--seconds"),
+        (("--motion", "walk", "--seconds", "1e12"), "600 seconds at most"),
+        (("--motion", "sit", "--seconds", "1e6"), "600 seconds at most"),
+        (("--motion", "trot", "--seconds", "500", "--fps", "1000"), "20 seconds at most"),
         (("--motion", "walk", "--fps", "0"), "--fps"),
         (("--motion", "walk", "--crossfade", "0.3"), "two or more"),
         (("--motion", "walk", "trot", "--crossfade", "-1"), "--crossfade"),

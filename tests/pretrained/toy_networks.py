@@ -85,17 +85,23 @@ def write_marks(name: str, path: Path, **changes: Any) -> Path:
     return path
 
 
-def onnx_bytes(shape: tuple[int | None, ...], brought: bool = True) -> bytes:
-    """An ONNX model with one input of this shape, and, as old exporters list them, a brought tensor as another."""
-    dimensions = b"".join(_field(1, b"" if length is None else _number(1 << 3) + _number(length)) for length in shape)
-    tensor_type = _number(1 << 3) + _number(1) + _field(2, dimensions)
-    picture = _field(1, b"picture") + _field(2, _field(1, tensor_type))
-    graph = _field(2, b"graph") + _field(11, picture)
+def onnx_bytes(
+    shape: tuple[int | None, ...], brought: bool = True, output: tuple[int | None, ...] | None = None
+) -> bytes:
+    """An ONNX model with one input of this shape and a map of its size, or else `output`, as its output; and, as old
+    exporters list them, a brought tensor as another input."""
+    output = (1, 1, *shape[2:]) if output is None else output
+    graph = _field(2, b"graph") + _field(11, _onnx_value(b"picture", shape)) + _field(12, _onnx_value(b"map", output))
     if brought:
         raw = np.zeros(4, np.float32).tobytes()
         graph += _field(5, _number(1 << 3) + _number(4) + _field(8, b"kernel") + _field(9, raw))
         graph += _field(11, _field(1, b"kernel"))
     return _number(1 << 3) + _number(8) + _field(7, graph)
+
+
+def _onnx_value(name: bytes, shape: tuple[int | None, ...]) -> bytes:
+    dimensions = b"".join(_field(1, b"" if length is None else _number(1 << 3) + _number(length)) for length in shape)
+    return _field(1, name) + _field(2, _field(1, _number(1 << 3) + _number(1) + _field(2, dimensions)))
 
 
 def _field(number: int, content: bytes) -> bytes:

@@ -98,6 +98,8 @@ def _mirror(entries: list[dict]) -> None:
         (_set(1, "world_to_camera", np.full((4, 4), np.inf).tolist()), 'frame 1: "world_to_camera" holds NaN or inf'),
         (_set(1, "world_to_camera", np.eye(3).tolist()), "frame 1: .* must be a 4x4 matrix"),
         (_set(0, "K", "wide"), "frame 0: .* must be a 3x3 matrix"),
+        (_set(0, "K", [[10**400, 0, 1], [0, 1, 1], [0, 0, 1]]), "frame 0: .* must be a 3x3 matrix"),
+        (_set(0, "image_size", [10**400, 5]), "frame 0: .*must be height and width"),
         (_set(0, "K", [[1, 2], [3]]), "frame 0: .* must be a 3x3 matrix"),
         (_set(4, "K", [[-1, 0, 1], [0, 1, 1], [0, 0, 1]]), "frame 4: .*positive fx"),
         (_set(4, "image_size", [10, 500]), "frame 4: .*must belong to these frames"),
@@ -115,13 +117,24 @@ def test_wrong_cameras_are_named(tmp_path: Path, change: Callable, words: str) -
     assert "cameras.json" in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_remedies_are_told(tmp_path: Path) -> None:
+    nan = [[float("nan"), 0, 1], [0, 1, 1], [0, 0, 1]]
+    with pytest.raises(Animal4dError, match="export the cameras again"):
+        _load(tmp_path, _write(tmp_path, _set(3, "K", nan)))
+    (tmp_path / "cameras.txt").write_text("1 PINHOLE 128 96 100 100 64 48")
+    with pytest.raises(Animal4dError, match="folder of a COLMAP model, or an npz"):
+        _load(tmp_path, tmp_path / "cameras.txt")
+
+
 def test_cameras_without_numbers_of_another_length(tmp_path: Path) -> None:
     entries = [{k: v for k, v in entry.items() if k != "frame"} for entry in footage.camera_entries(3)]
     with pytest.raises(Animal4dError, match="3 cameras but 5 frames"):
         _load(tmp_path, footage.write_cameras(tmp_path / "cameras.json", entries))
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1, 2]", json.dumps({"frames": 3}), json.dumps({"frames": [1]})])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[1, 2]", json.dumps({"frames": 3}), json.dumps({"frames": [1]}), "[" * 100_000]
+)
 def test_files_that_are_no_cameras(tmp_path: Path, text: str) -> None:
     (tmp_path / "cameras.json").write_text(text)
     with pytest.raises(Animal4dError, match=r"cameras\.json"):

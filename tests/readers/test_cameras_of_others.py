@@ -109,6 +109,7 @@ def test_names_with_numbers_serve_videos(tmp_path: Path):
         (lambda to: bent(to, "PINHOLE 128 96 -100 100 64 48"), "positive fx"),
         (lambda to: bent(to, "PINHOLE 96 128 100 100 48 64"), "must belong to these frames"),
         (lambda to: bent(to, "PINHOLE 128 96 nan 100 48 64"), "NaN"),
+        (lambda to: bent(to, "PINHOLE 0 96 100 100 48 64"), "must be height and width"),
         (lambda to: (bent(to, "PINHOLE 128 96 100 100 64 48") / "images.txt").unlink(), "images.txt is missing"),
         (lambda to: (bent(to, "PINHOLE 128 96 100 100 64 48") / "images.txt").write_text("1 2 3\n"), "damaged"),
         (lambda to: to.mkdir(), "holds no COLMAP model"),
@@ -131,7 +132,7 @@ def test_a_binary_model_that_ends_too_early(tmp_path: Path, name: str):
     for path in (HERE / "binary").iterdir():
         content = path.read_bytes()
         (tmp_path / path.name).write_bytes(content[: len(content) // 2] if path.name == name else content)
-    with pytest.raises(Animal4dError, match="damaged"):
+    with pytest.raises(Animal4dError, match=r"damaged \(it ends too early\)"):
         read_cameras(tmp_path, range(COUNT), COUNT, SIZE, STEMS)
     if name == "cameras.bin":
         content = (HERE / "binary" / name).read_bytes()
@@ -218,7 +219,7 @@ GOOD = {"extrinsic": np.tile(np.eye(4)[:3], (COUNT, 1, 1)), "intrinsic": np.diag
             "frame 0: .*rigid transform",
         ),
         ({**GOOD, "intrinsic": np.full((3, 3), np.nan), "depth": np.zeros((5, 96, 128, 1))}, "NaN"),
-        ({"extrinsic": np.array([None, 1], object)}, "no npz of cameras, or is damaged"),
+        ({"extrinsic": np.array([None, 1], object)}, r"no npz of cameras, or is damaged \(it holds Python objects\)"),
     ],
 )
 def test_arrays_that_cannot_be_used_are_one_line(tmp_path: Path, arrays: dict[str, np.ndarray], words: str):
@@ -240,5 +241,9 @@ def test_files_that_are_no_npz(tmp_path: Path):
     (tmp_path / "cameras.npz").write_bytes(b"PK no")
     with pytest.raises(Animal4dError, match="damaged"):
         read_cameras(tmp_path / "cameras.npz", [0], 1, SIZE)
+    with (tmp_path / "renamed.npz").open("wb") as file:
+        np.save(file, np.eye(4))
+    with pytest.raises(Animal4dError, match=r"not a \.npz file.*save it again"):
+        read_cameras(tmp_path / "renamed.npz", [0], 1, SIZE)
     with pytest.raises(Animal4dError, match="no such cameras file"):
         read_cameras(tmp_path / "nowhere.npz", [0], 1, SIZE)

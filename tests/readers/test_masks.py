@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from animal4d.candidates import Choice
 from animal4d.clip import Clip
 from animal4d.errors import Animal4dError
 from animal4d.readers.load import load_clip
@@ -171,3 +172,29 @@ def _center(clip: Clip, index: int) -> list[float]:
 def test_boxes_that_hold_no_animal(folder: Path, box: tuple[float, float, float, float]) -> None:
     with pytest.raises(Animal4dError, match="--box"):
         load_clip(folder, box=box, eyes=False)
+
+
+def test_a_point_alone_needs_a_network(folder: Path) -> None:
+    with pytest.raises(Animal4dError, match=r"--point 50,50 needs the built-in eyes.*GrabCut starts from --box"):
+        load_clip(folder, point=(50, 50), providers=Choice(eyes=False, avoid=("sam2",)))
+
+
+def test_frames_in_the_place_of_masks(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(Animal4dError, match="the masks are the frames themselves"):
+        load_clip(folder, masks=folder)
+    video = footage.write_video(tmp_path / "a.mp4", footage.frames(COUNT))
+    with pytest.raises(Animal4dError, match="the masks are the frames themselves"):
+        load_clip(video, masks=video)
+    silhouettes = np.uint8(255) * footage.masks(COUNT)[..., None].repeat(3, axis=-1)
+    white = footage.write_folder(tmp_path / "black", silhouettes)
+    assert load_clip(white, masks=white).mask_valid.all()
+
+
+def test_grey_pictures_are_doubted_and_soft_masks_are_not(folder: Path, tmp_path: Path) -> None:
+    grey = footage.write_folder(tmp_path / "grey", footage.frames(COUNT) // 2 + 40)
+    assert any("grey in most pixels" in warning for warning in load_clip(folder, masks=grey).warnings)
+    rows, columns = np.indices((footage.HEIGHT, footage.WIDTH))
+    # An outline of 10 pixels, as wide as that of long fur.
+    soft = np.clip(0.5 + (30 - np.hypot(columns - 60, rows - 48)) / 10, 0, 1)
+    masks = footage.write_folder(tmp_path / "soft", np.stack([(255 * soft).astype(np.uint8)] * COUNT))
+    assert not [warning for warning in load_clip(folder, masks=masks).warnings if "grey" in warning]

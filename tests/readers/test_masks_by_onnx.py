@@ -219,6 +219,29 @@ def test_broken_files_are_one_line(tmp_path: Path, bright: Path, capfd: pytest.C
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_network_that_gives_no_map_is_named(tmp_path: Path) -> None:
+    colours = bright_network(tmp_path / "u2net.onnx", (64, 64))
+    model = onnx.load(colours)
+    del model.graph.output[:]
+    model.graph.output.append(onnx.helper.make_tensor_value_info("same", onnx.TensorProto.FLOAT, [1, 3, 64, 64]))
+    model.graph.node.append(onnx.helper.make_node("Relu", ["picture"], ["same"]))
+    onnx.save(model, colours)
+    with pytest.raises(Animal4dError, match=r"u2net\.onnx: the first output of this network .*u2net\) is 1x3x64x64"):
+        read_onnx(colours).foreground(np.zeros((20, 20, 3), np.uint8))
+
+
+def test_telemetry_is_off_before_a_network_is_read(bright: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    runtime = pytest.importorskip("onnxruntime")
+    session = runtime.InferenceSession
+    monkeypatch.setattr(runtime, "disable_telemetry_events", lambda: calls.append("off"), raising=False)
+    monkeypatch.setattr(
+        runtime, "InferenceSession", lambda *given, **more: calls.append("session") or session(*given, **more)
+    )
+    read_onnx(bright)
+    assert calls == ["off", "session"]
+
+
 def test_without_the_package(bright: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("animal4d.pretrained.onnx_segmenter.PACKAGE", "no_such_package")
     with pytest.raises(Animal4dError, match=r"pip install 'animal4d\[pretrained\]'"):

@@ -9,7 +9,7 @@ import pytest
 from animal4d.errors import Animal4dError
 from animal4d.report.compare import compare_runs, write_comparison
 from animal4d.run_folder import RunFolder
-from cli.commands import animal4d
+from cli.commands import animal4d, error_line
 from report.runs import change_metrics, copy_of, walking, write_run
 
 
@@ -53,9 +53,16 @@ def test_runs_of_one_name_are_told_apart(two: list[RunFolder], tmp_path: Path):
 
 
 def test_one_run_and_pages_of_others_are_refused(two: list[RunFolder], tmp_path: Path):
-    with pytest.raises(Animal4dError, match="two or more"):
+    with pytest.raises(Animal4dError, match="give at least two runs, got 1"):
         compare_runs(two[:1])
     (tmp_path / "index.html").write_text("<html>mine</html>")
     with pytest.raises(Animal4dError, match="not written by animal4d"):
         write_comparison(*compare_runs(two), tmp_path)
     assert (tmp_path / "index.html").read_text() == "<html>mine</html>"
+
+
+def test_a_place_that_is_a_file_is_refused_before_the_work(tmp_path: Path):
+    (tmp_path / "page").touch()
+    for out in (tmp_path / "page", tmp_path / "page" / "below"):
+        assert f"{tmp_path / 'page'} is a file" in error_line(animal4d("compare", "a", "b", "--out", out))
+    assert "give at least two runs, got none" in error_line(animal4d("compare"))

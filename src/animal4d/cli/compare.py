@@ -25,10 +25,11 @@ class Compare:
         from rich.markup import escape
         from rich.table import Table
 
-        from animal4d.report.compare import compare_runs, write_comparison
+        from animal4d.report.compare import check_place, compare_runs, write_comparison
         from animal4d.report.tables import duration, written
         from animal4d.run_folder import RunFolder
 
+        check_place(self.out)
         compared, runs = compare_runs([RunFolder(folder) for folder in self.run_folders])
         path = write_comparison(compared, runs, self.out)
         console = Console(highlight=False)

@@ -8,10 +8,10 @@ import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 from typing import TYPE_CHECKING
 
-from animal4d.candidates import CUES, Candidate, Choice
+from animal4d.candidates import CUES, Candidate, Choice, smallest
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -53,8 +53,8 @@ def _eyes() -> str | None:
         return None
 
 
-def _cues(eyes: bool) -> Table:
-    """For each cue who would make it and why, and what would be better."""
+def _cues(eyes: bool, device: str) -> Table:
+    """For each cue who would make it on the device and why, and what would be better."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -63,13 +63,15 @@ def _cues(eyes: bool) -> Table:
         table.add_column(column, no_wrap=column == "cue", overflow="fold")
     choice = Choice(eyes=eyes)
     for cue in CUES:
-        there = choice.at_hand(cue)
+        there = choice.at_hand(cue, device)
         damaged = [candidate for candidate in there if candidate.damage() is not None]
         best = next((candidate for candidate in there if candidate not in damaged), None)
         used = "nobody" if best is None else f"[bold]{best.name}[/bold]: {escape(best.gives)}"
         why = "weights of the built-in network are missing" if best is None else best.reason()
         why += "".join(f"; [red]{candidate.name} {escape(str(candidate.damage()))}[/red]" for candidate in damaged)
-        table.add_row(cue, _FILES[cue] or "-", used, why, escape(_better(choice.candidates(cue), best)))
+        every = choice.candidates(cue, device)
+        advice = "; ".join(filter(None, (_better(every, best), *_on_request(every)))) or "-"
+        table.add_row(cue, _FILES[cue] or "-", used, why, escape(advice))
     table.add_row(
         "cameras", "--cameras: JSON, COLMAP, VGGT, MegaSaM", "one level camera", "nothing tracks cameras", "-"
     )
@@ -82,15 +84,33 @@ def _better(candidates: Sequence[Candidate], best: Candidate | None) -> str:
 
     ahead = list(takewhile(lambda candidate: candidate != best, candidates))
     missing = {candidate.name: steps for candidate in ahead if (steps := candidate.missing()) is not None}
-    families = list(dict.fromkeys(name.split("-")[0] for name in missing))
-    if best is not None and best.name.split("-")[0] in families:
-        families.remove(best.name.split("-")[0])  # another size of what is there
-    smallest = {family: [name for name in missing if name.split("-")[0] == family][-1] for family in families}
-    free = [name for name in smallest.values() if name not in NETWORKS or not NETWORKS[name].gated]
+    families = list(dict.fromkeys(_family(candidate) for candidate in ahead if candidate.name in missing))
+    if best is not None and _family(best) in families:
+        families.remove(_family(best))  # another size of what is there
+    names = [
+        smallest([candidate for candidate in ahead if candidate.name in missing and _family(candidate) == family]).name
+        for family in families
+    ]
+    free = [name for name in names if name not in NETWORKS or not NETWORKS[name].gated]
     if not free:
-        return "-"
-    others = [name for name in smallest.values() if name != free[0]]
+        return ""
+    others = [name for name in names if name != free[0]]
     return missing[free[0]] + (f" (or {', '.join(others)})" if others else "")
+
+
+def _on_request(candidates: Sequence[Candidate]) -> list[str]:
+    """Those that stand after a built-in one, so that only --use takes them, and what they are good for."""
+    told = []
+    for candidate in dropwhile(lambda candidate: candidate.kind == "pretrained", candidates):
+        if candidate.kind == "pretrained":
+            steps = candidate.missing()
+            use = f"--use {candidate.cue}={candidate.name}: {candidate.gives}"
+            told.append(use if steps is None else f"{steps} for {use}")
+    return told
+
+
+def _family(candidate: Candidate) -> str:
+    return candidate.name.split("-")[0]
 
 
 @dataclass(frozen=True)
@@ -135,5 +155,5 @@ class Doctor:
             table.add_row(extra, "there" if found else "not installed", use + ("" if found else _how_to_get(extra)))
         console = Console()
         console.print(table)
-        console.print(_cues(eyes is not None))
+        console.print(_cues(eyes is not None, "cuda" if cuda else "cpu"))
         console.print("--use CUE=PROVIDER takes another one, --avoid PROVIDER none of a name; see docs/pretrained.md")

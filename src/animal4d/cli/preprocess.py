@@ -33,7 +33,8 @@ class Preprocess:
     category: OptionalName = None
     """Folder of the sequence, and what a detector would call the animal (default: that of the source, or dog)."""
     fitted: Annotated[Path | None, tyro.conf.arg(name="run", metavar="PATH", help_behavior_hint="")] = None
-    """Folder of a finished run on the same clip: part masks, surface, cameras and keypoints come from its animal."""
+    """Folder of a finished run on the same clip: part masks, surface, cameras and keypoints come from its animal.
+    Without one, part masks are read off DensePose's surface maps, where its weights are there."""
     masks: OptionalPath = None
     """Folder of masks with the frames' names or in their order (or a mask video). Where neither they nor the source
     bring any, SAM 2 finds them where its weights are there, else the built-in network."""
@@ -76,7 +77,8 @@ class Preprocess:
         from animal4d.data.preprocess import PreprocessRequest, preprocess
         from animal4d.data.preprocess_source import ClipRequest
         from animal4d.fit.reconstruct import resolve_device
-        from animal4d.makers import DENSEPOSE, DOG_MESH
+        from animal4d.makers import DENSEPOSE
+        from animal4d.pretrained.networks import DOG_MESH
         from animal4d.pretrained.weights import find_weights, network_folder
         from animal4d.readers.cop3d import FrameChoice
         from animal4d.runs import parse_box, parse_point
@@ -101,7 +103,7 @@ class Preprocess:
             category=self.category,
             run=self.fitted,
             densepose=find_weights(DENSEPOSE) if sees else None,
-            dog_mesh=network_folder(DENSEPOSE) / DOG_MESH if sees else None,
+            dog_mesh=network_folder(DENSEPOSE) / DOG_MESH.name if sees else None,
         )
         with ConsoleProgress() as progress:
             made = preprocess(request, progress.part)

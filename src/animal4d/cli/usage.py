@@ -11,6 +11,17 @@ _RULE = re.compile(r"[─-]{3,}")
 _HELP = re.compile(r"(animal4d[a-z -]*) --help")
 _INDENT = 2
 """Columns by which it indents everything where it cannot draw a frame; the box is then its title and a rule."""
+_UNPARSED = (
+    re.compile(
+        r"error parsing (?P<name>\S+): no type matching \{None\}\|(?P<kind>\S+) could be .* from \['(?P<given>.*)'\]"
+    ),
+    re.compile(r"error parsing (?P<name>\S+): invalid literal for (?P<kind>int)\(\) with base 10: '(?P<given>.*)'"),
+    re.compile(r"error parsing (?P<name>\S+): could not convert string to (?P<kind>float): '(?P<given>.*)'"),
+)
+"""How tyro tells that a value is none of its option's kind."""
+_NO_CHOICE = re.compile(r"'None', |, 'None'")
+"""That an option may be absent, among what can be given."""
+_KINDS = {"INT": "a whole number", "FLOAT": "a number"}
 _HELP_TEXT = 8
 """Columns by which tyro indents what an option is for, below its name."""
 
@@ -31,7 +42,7 @@ def usage_error(box: str, arguments: Sequence[str]) -> str:
             parts[-1].append(line)
     if not framed:
         parts = parts[1:] or [[]]
-    said = [_in_one_line(parts[0])]
+    said = [_plainly(_in_one_line(parts[0]))]
     said += [_in_one_line(part) for part in parts[1:] if part[:1] and part[0].startswith(("Perhaps", "Available"))]
     if not said[0]:
         return _joined(box.splitlines())
@@ -49,6 +60,16 @@ def _in_one_line(part: Sequence[str]) -> str:
     end = next((place for place, line in enumerate(part) if not line), len(part))
     text = _joined([line for line in part[:end] if len(line) - len(line.lstrip()) < _HELP_TEXT])
     return text[:1].lower() + text[1:].rstrip(".")
+
+
+def _plainly(text: str) -> str:
+    """What an option expects, where tyro speaks of Python's types."""
+    for pattern in _UNPARSED:
+        if match := pattern.fullmatch(text):
+            kind = match["kind"].upper()
+            choices = " or ".join(match["kind"].strip("{}").split(","))
+            return f"{match['name']}: expected {_KINDS.get(kind, choices)}, got '{match['given']}'"
+    return _NO_CHOICE.sub("", text)
 
 
 def _joined(lines: Sequence[str]) -> str:

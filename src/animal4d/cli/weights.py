@@ -58,7 +58,7 @@ class WeightsGet:
 
         from animal4d.cli.weights_tables import ByteProgress
         from animal4d.errors import Animal4dError
-        from animal4d.pretrained.getting import accept_terms, get_weights, require_gettable
+        from animal4d.pretrained.getting import accept_terms, files_to_fetch, get_weights, require_gettable
         from animal4d.pretrained.places import known_network
         from animal4d.pretrained.weights import weights_state
 
@@ -67,12 +67,12 @@ class WeightsGet:
         ask = (lambda network: True) if self.accept_terms else _ask if sys.stdin.isatty() else None
         # All questions first, so that nobody has to wait for them.
         for network in map(known_network, self.names):
-            if weights_state(network.name).kind != "present":
+            if files_to_fetch(network.name) or weights_state(network.name).kind != "present":
                 require_gettable(network)
                 accept_terms(network, ask)
         console = Console(highlight=False)
         for name in self.names:
-            there = weights_state(name).kind == "present"
+            there = weights_state(name).kind == "present" and not files_to_fetch(name)
             try:
                 with ByteProgress() as progress:
                     path = get_weights(name, ask, progress.part)
@@ -86,8 +86,8 @@ class WeightsGet:
 class WeightsAdd:
     """Take over a file of weights that you have, or a folder with config.json and model.safetensors.
 
-    It is recognised by its checksum, or else by the names and shapes in it, and copied to its place. Nothing in it is
-    executed.
+    It is recognised by its checksum, or else by the names and shapes in it (ONNX files by their checksum alone), and
+    copied to its place. Nothing in it is executed.
 
     Example: animal4d weights add ~/Downloads/model_final_8c9d99.pkl
     """
@@ -96,6 +96,8 @@ class WeightsAdd:
     """The file, or the folder."""
     name: _OptionalName = None
     """The network that it is of (default: found out)."""
+    replace: bool = False
+    """Take it in place of another file that is there."""
 
     def run(self) -> None:
         from rich.console import Console
@@ -105,9 +107,11 @@ class WeightsAdd:
         from animal4d.pretrained.adding import add_weights
 
         with ByteProgress() as progress:
-            added = add_weights(self.file, self.name, progress.part)
+            added = add_weights(self.file, self.name, progress.part, self.replace)
         console = Console(highlight=False)
         console.print(f"{added.network.name}: [bold]{escape(str(added.path))}[/bold]", soft_wrap=True)
+        for replaced in added.replaced:
+            console.print(f"[yellow]replaced:[/yellow] {escape(replaced)}", soft_wrap=True)
         if added.published is False:
             console.print("[yellow]note:[/yellow] of the right structure, but not the published file", soft_wrap=True)
         if added.network.research_only:

@@ -109,7 +109,8 @@ def print_network(network: Network, console: Console | None = None) -> None:
     table.add_row("how", _how(network))
     table.add_row("place", escape(str(where)) if where is not None else "not installed")
     for file in network.files:
-        needed = " (optional)" if file.optional else ""
+        there = (network_folder(network.name) / file.name).is_file()
+        needed = f" (optional, {'there' if there else 'not there'})" if file.optional else ""
         table.add_row("file", f"[bold]{file.name}[/bold]{needed}")
         table.add_row("  source", file.url)
         table.add_row("  bytes", "not known" if file.size is None else f"{file.size}")

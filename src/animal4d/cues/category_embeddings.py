@@ -8,7 +8,6 @@ template; where nobody has that, the shape of DensePose's dog is laid on the tem
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,15 +21,14 @@ from torch import Tensor
 from animal4d.body.model import BodyModel
 from animal4d.cues.surface_embeddings import EmbeddingFiles, template_embeddings
 from animal4d.errors import Animal4dError
-from animal4d.files.arrays import checked_array
 from animal4d.files.checksums import file_checksum, tensor_checksum
-from animal4d.files.unpickle import load_pickle
 from animal4d.geometry.spectral import SpectralBasis, zoom_out
 from animal4d.geometry.surface_matching import match_surfaces
 from animal4d.pretrained.densepose.heads import Embedder
+from animal4d.pretrained.densepose.mesh_file import read_mesh
 from animal4d.pretrained.densepose.meshes import MESH_OF, MESH_VERTICES
+from animal4d.pretrained.networks import DOG_MESH
 
-DOG_MESH_URL = "https://dl.fbaipublicfiles.com/densepose/meshes/dog_7466.pkl"
 DOG_VERTICES = MESH_VERTICES[MESH_OF["dog"]]
 _MOST_MISFIT = 0.4
 _FIRST_FUNCTIONS = 20
@@ -66,8 +64,9 @@ class CategoryEmbeddings:
         several = len(missing) > 1
         raise Animal4dError(
             f"{', '.join(map(str, missing))} of the published data {'are' if several else 'is'} missing, without which "
-            "DensePose's surface maps find no way to the template; the mesh of its dog would do as well: put "
-            f"{DOG_MESH_URL} {'beside the weights' if self.dog_mesh is None else f'to {self.dog_mesh}'}"
+            "DensePose's surface maps find no way to the template; the mesh of its dog would do as well: run animal4d "
+            f"weights get densepose-cse, or put {DOG_MESH.url} "
+            f"{'beside the weights' if self.dog_mesh is None else f'to {self.dog_mesh}'}"
         )
 
     def of(self, category: str, embedder: Embedder) -> Float[Tensor, "vertices 16"]:
@@ -96,18 +95,6 @@ class CategoryEmbeddings:
         return self._spectral_files()
 
 
-def read_mesh(path: Path, n_vertices: int) -> tuple[Float[ndarray, "vertices 3"], Int[ndarray, "faces 3"]]:
-    """Vertices and faces of one of DensePose's mesh files. Raises Animal4dError where it is damaged or of another."""
-    content = load_pickle(path)
-    if not isinstance(content, Mapping) or "vertices" not in content or "faces" not in content:
-        raise Animal4dError(f"{path} is no mesh of DensePose, with vertices and faces: download it again")
-    vertices = checked_array(content["vertices"], (n_vertices, 3), f"{path}: vertices")
-    faces = checked_array(content["faces"], (None, 3), f"{path}: faces").astype(np.int64)
-    if len(faces) == 0 or faces.min() < 0 or faces.max() >= n_vertices:
-        raise Animal4dError(f"{path}: faces must be numbers of its {n_vertices} vertices: download it again")
-    return vertices, faces
-
-
 def laid_on_template(
     path: Path, vertices: Float[ndarray, "vertices 3"], faces: Int[ndarray, "faces 3"], model: BodyModel
 ) -> Int[ndarray, "template_vertices"]:
@@ -119,7 +106,7 @@ def laid_on_template(
     try:
         match = match_surfaces(vertices, faces, *own)
     except ValueError as error:
-        raise Animal4dError(f"{path}: {error}: download {DOG_MESH_URL} again") from error
+        raise Animal4dError(f"{path}: {error}: download {DOG_MESH.url} again") from error
     if match.misfit > _MOST_MISFIT:
         raise Animal4dError(
             f"{path} is not of the template's shape (misfit {match.misfit:.2f}, at most {_MOST_MISFIT:g}): DensePose's "

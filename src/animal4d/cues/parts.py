@@ -68,6 +68,8 @@ class PartMaskFiles:
     folder: Path
     stems: Mapping[int, str] = field(default_factory=dict)
     """Names without suffix by frame number, where they are not `frame%06d` of it."""
+    read_off_surface: bool = False
+    """Whether they say nothing but what the surface maps beside them do, with the legs as one."""
 
     @property
     def cue(self) -> str:

@@ -9,9 +9,10 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from animal4d.body.model import BodyModel
-from animal4d.cues.category_embeddings import DOG_VERTICES, laid_on_template, read_mesh
+from animal4d.cues.category_embeddings import DOG_VERTICES, laid_on_template
 from animal4d.data import layout
 from animal4d.geometry.spectral import laplace_beltrami
+from animal4d.pretrained.densepose.mesh_file import read_mesh
 
 
 def write_dog_bases(spectral: Sequence[Path], texture: Path, dog_mesh: Path, model: BodyModel, functions: int) -> None:

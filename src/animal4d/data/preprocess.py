@@ -17,9 +17,13 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from animal4d.body.template import load_builtin_template
+from animal4d.candidates import SURFACE, Choice
+from animal4d.clip import Clip
 from animal4d.cues.cache import Provider
 from animal4d.cues.chain import failure
 from animal4d.cues.densepose_surface import detections_in_frame
+from animal4d.cues.parts import NONE
+from animal4d.cues.surface import DETECTED_CLASSES, CsePredictions
 from animal4d.cues.surface_embeddings import EmbeddingFiles, spectral_embedding, template_embeddings
 from animal4d.cues.tracks import Tracks
 from animal4d.data import layout
@@ -36,6 +40,7 @@ from animal4d.data.fitted_cues import (
 from animal4d.data.layout import FRAME_LIMIT, IndexRow, SequencePlace, frame_stem, mask_measures
 from animal4d.data.preprocess_source import ClipRequest, MaskMaker, SourceClip, camera_numbers, open_clip
 from animal4d.data.provenance import SHARED, Note, Provenance, entry_note
+from animal4d.data.seen_parts import in_original_frame, seen_parts
 from animal4d.errors import Animal4dError
 from animal4d.files.atomic import write_bytes
 from animal4d.files.checksums import file_checksum, tensor_checksum
@@ -54,6 +59,7 @@ from animal4d.readers.source import Progress
 FUNCTIONS = 100
 """Eigenfunctions of a template."""
 _SEEN_EMBEDDING = "cse_embedding"
+_SEEN_PARTS = "surface-parts"
 _MOST_ANIMALS = 3
 """Of a frame, whose surface maps are written."""
 _VERSION = 1
@@ -164,7 +170,7 @@ def preprocess(request: PreprocessRequest, progress: Progress | None = None) -> 
                 raise
             work.warnings.append(f"densepose-cse could not make surface maps ({error}): they are left out")
     _shared(work, request.dog_mesh)
-    _from_surface(work, refined)
+    _from_surface(work, refined, settings.choice)
     return Preprocessed(place, tuple(work.reports), (*source.frames.warnings, *work.warnings))
 
 
@@ -334,18 +340,32 @@ def _tracking_points(work: _Work, images: Note, masks: Note, settings: MakerSett
 
 def _tracked(work: _Work, images: Note, masks: Note, provider: Provider[Tracks]) -> None:
     note = entry_note(provider.name, provider.version, config=provider.config(), images=images, masks=masks)
-    folder = work.place.masks if work.source.refined_masks is None else work.place.refined_masks
 
     def make(_: list[Path]) -> str:
-        # The frames as they were written, in windows that follow the animal: legs have more pixels there.
-        fps = max(work.source.selection.fps, 1e-3)
-        clip = load_clip(work.place.images, masks=folder, fps=fps, working_size=_WORKING_SIZE, progress=work.progress)
+        clip = _written_clip(work)
         work.tell("following points", 0, 1)
         tracks = provider(clip)
         layout.write_tracking_points(work.place.tracking_points, tracks.points, tracks.visible, clip.crop.original_size)
         return f"{len(tracks)} points, {provider.name}"
 
     _entry(work.reports, work.own, "tracking_points", note, [work.place.tracking_points], make)
+
+
+def _mask_folder(work: _Work) -> Path:
+    """The best masks of the tree."""
+    return work.place.masks if work.source.refined_masks is None else work.place.refined_masks
+
+
+def _written_clip(work: _Work, max_frames: int | None = None) -> Clip:
+    """The frames as they were written, in windows that follow the animal: legs have more pixels there."""
+    return load_clip(
+        work.place.images,
+        masks=_mask_folder(work),
+        fps=max(work.source.selection.fps, 1e-3),
+        max_frames=max_frames,
+        working_size=_WORKING_SIZE,
+        progress=work.progress,
+    )
 
 
 def _seen_surface(work: _Work, weights: Path, channel_order: ChannelOrder, device: str) -> None:
@@ -450,8 +470,9 @@ def _spectral_files(root: Path) -> list[Path]:
     return [files.lbo_smal, files.lbo_cse, files.lbo_cse_to_smal, root / "cse" / "cse_embedding.pk"]
 
 
-def _from_surface(work: _Work, masks: Note) -> None:
-    """What can be read off the surface that a run fitted; its maps, unless the tree's are DensePose's."""
+def _from_surface(work: _Work, masks: Note, choice: Choice) -> None:
+    """What can be read off the surface that a run fitted; its maps, unless the tree's are DensePose's. Without a run,
+    parts are read off those."""
     run, place = work.run, work.place
     single = {
         "cse_predictions": place.cse_predictions,
@@ -467,8 +488,11 @@ def _from_surface(work: _Work, masks: Note) -> None:
         frames = entry_note("", 0, frames=work.source.inputs)["inputs"]["frames"]
         for entry, files in (("part_masks", place.part_masks.glob("*.pt")), *((e, [f]) for e, f in single.items())):
             note = work.own.note(entry)
-            if note is not None and note["inputs"].get("frames") == frames:
+            of_run = note is not None and note["maker"] != _SEEN_PARTS
+            if note is not None and of_run and note["inputs"].get("frames") == frames:
                 work.reports.append(EntryReport(entry, "current", "of an earlier --run"))
+            elif entry == "part_masks" and seen and place.cse_predictions.is_file():
+                _seen_part_masks(work, masks, choice)
             else:
                 _left_out(work, entry, _NO_RUN, files)
         return
@@ -517,17 +541,66 @@ def _from_surface(work: _Work, masks: Note) -> None:
         _entry(work.reports, work.own, entry, note, [single[entry]], make)
 
 
+def _seen_part_masks(work: _Work, masks: Note, choice: Choice) -> None:
+    """Parts read off DensePose's surface maps, where the tree has a way from its mesh to the template."""
+    place, folder = work.place, work.place.part_masks
+    paths = [folder / f"{stem}.pt" for stem in work.stems()]
+
+    def left_out(why: str) -> None:
+        _left_out(work, "part_masks", why, folder.glob("*.pt"))
+
+    if all(candidate.name != SURFACE for candidate in choice.candidates("parts")):
+        left_out("they are not wanted from the surface")
+        return
+    if any(not path.is_file() for path in _spectral_files(place.root)):
+        left_out("no way leads from DensePose's maps to the template: see lbos")
+        return
+    model = load_builtin_template()
+    wanted = place.category if place.category in DETECTED_CLASSES else "dog"
+    surface = [file_checksum(path) for path in (place.cse_predictions, *_spectral_files(place.root))]
+    mesh = tensor_checksum((model.v_template, model.faces))
+    inputs = {"surface": surface, "mesh": mesh, "wanted": wanted, "frames": work.source.inputs, "masks": masks}
+
+    def make(missing: list[Path]) -> str:
+        clip = _written_clip(work, FRAME_LIMIT)
+        work.tell("reading parts off the surface", 0, len(paths))
+        embeddings = template_embeddings(EmbeddingFiles.in_tree(place.root), model)
+        numbers = tuple(range(len(paths)))
+        surface_points: Any = CsePredictions(place.cse_predictions, embeddings, numbers, wanted)
+        labels = seen_parts(clip, surface_points, model)
+        shown = (labels != NONE).flatten(1).any(1)
+        if not bool(shown.any()):
+            raise Animal4dError(f"DensePose sees no {wanted} under the masks of any frame")
+        for frame, path in enumerate(paths):
+            if path in missing:
+                parts = np.zeros(work.source.frames.size, np.uint8)
+                if frame < len(clip):
+                    values, peak = read_mask_values(_mask_folder(work) / f"{path.stem}.png")
+                    animal = np.divide(values, peak, dtype=np.float32) > 0.5
+                    parts = in_original_frame(labels, clip, frame, animal)
+                layout.write_part_mask(path, parts)
+            work.tell("reading parts off the surface", frame + 1, len(paths))
+        return f"{int(shown.sum())} of {len(paths)} frames, read off DensePose's surface"
+
+    note = entry_note(_SEEN_PARTS, _VERSION, **inputs)
+    try:
+        _entry(work.reports, work.own, "part_masks", note, paths, make, lambda: folder.glob("*.pt"))
+    except Animal4dError as error:
+        if choice.must("parts"):
+            raise
+        left_out(str(error))
+
+
 def _part_masks(work: _Work, run: FittedClip, masks: Note) -> None:
     folder = work.place.part_masks
     paths = [folder / f"{stem}.pt" for stem in work.stems()]
-    mask_folder = work.place.masks if work.source.refined_masks is None else work.place.refined_masks
     note = entry_note("run", _VERSION, run=run.inputs, frames=work.source.inputs, masks=masks)
 
     def make(missing: list[Path]) -> str:
         wanted = set(missing)
         for done, (path, row) in enumerate(zip(paths, run.rows, strict=True), start=1):
             if path in wanted:
-                values, peak = read_mask_values(mask_folder / f"{path.stem}.png")
+                values, peak = read_mask_values(_mask_folder(work) / f"{path.stem}.png")
                 # A frame that the run does not have shows nothing that is known.
                 nothing = np.zeros(work.source.frames.size, np.uint8)
                 labels = (

@@ -176,7 +176,7 @@ def _mask_maker(request: ClipRequest, path: Path | None, frames: FrameSource, se
     else:
         finders = ways_to_masks(request.providers, request.place, request.device, wanted_eyes)
         if not finders:
-            raise without_masks(frames.path)
+            raise without_masks(frames.path, request.place)
         inputs = _finding_inputs(finders, request.place)
     made: list[MaskSource] = []
 

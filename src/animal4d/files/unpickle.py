@@ -43,7 +43,7 @@ def load_torch(path: Path | str) -> Any:
     try:
         return read_torch_file(data)
     except Exception as error:  # of many kinds, from zip, pickle and torch
-        refused = re.search(r"nsupported global: GLOBAL ([\w.]+)", str(error))
+        refused = re.search(r"GLOBAL ([\w.]+)", str(error))
         if refused is not None:
             raise Animal4dError(f"{path}: holds {refused[1]}, which is not loaded for safety; tensors are") from error
         raise Animal4dError(f"{path}: cannot be read as a torch file ({_reason(error)}); get it again") from error

@@ -9,6 +9,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from numpy import ndarray
 
 from animal4d.body.model import BodyModel, ShapedBody
 from animal4d.errors import Animal4dError
@@ -35,6 +37,12 @@ _ROTATION_TOLERANCE = 1e-3
 _LEAST_STANDING = 0.2
 """Share of paws that stand, from which a file's path is taken for one over the ground."""
 _MOST_FPS = 1000.0
+_MOST_SECONDS = 600.0
+"""Of gaits and loops, which come again and again anyway."""
+_MOST_FRAMES = 20_000
+"""The same at high rates: the asset has every joint's rotation in every frame."""
+_UNEVEN = 0.5
+"""Share of a frame's time by which steps of a file may differ from it: times are rounded, cameras jitter."""
 
 PathChoice = Literal["auto", "given", "feet"]
 
@@ -90,6 +98,11 @@ def _check(request: MotionRequest) -> None:
 def _procedural(name: str, run: FinishedRun, target: Skeleton, request: MotionRequest) -> Motion:
     fps = run.reconstruction.fps if request.fps is None else request.fps
     seconds = SECONDS if request.seconds is None else request.seconds
+    if seconds > _MOST_SECONDS or seconds * fps > _MOST_FRAMES:
+        raise Animal4dError(
+            f"--seconds {seconds:g}: {name} comes again and again; at {fps:g} frames per second give "
+            f"{min(_MOST_SECONDS, _MOST_FRAMES / fps):g} seconds at most"
+        )
     times = np.arange(max(2, round(seconds * fps) + 1)) / fps
     if request.speed is None:
         if name == GO:
@@ -162,7 +175,10 @@ def _of_file(path: Path, model: BodyModel, template: str, target: Skeleton, choi
         with open_npz(path) as file:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise Animal4dError(f"{path}: cannot be read as a file of poses ({error})") from error
+        reason = "it holds Python objects" if "pickle" in str(error) else error
+        raise Animal4dError(
+            f"{path}: cannot be read as a file of poses ({reason}); give a run's poses.npz or a file of AMASS"
+        ) from error
     theirs = str(arrays["template"]) if "template" in arrays else template
     kind = str(arrays.get("surface_model_type", ""))
     if theirs != template or kind not in ("", f"smal:{model.name}"):
@@ -184,7 +200,12 @@ def _of_file(path: Path, model: BodyModel, template: str, target: Skeleton, choi
     translation = torch.from_numpy(checked_array(arrays[names[0]], (len(rotations), 3), f"{path}: {names[0]}"))
     fps = float(checked_array(np.atleast_1d(arrays[names[1]]), (1,), f"{path}: {names[1]}")[0])
     if not 0 < fps <= _MOST_FPS or not len(rotations):
-        raise Animal4dError(f"{path}: has {len(rotations)} frames at {fps:g} frames per second")
+        raise Animal4dError(
+            f"{path}: has {len(rotations)} frames at {fps:g} frames per second; it needs frames, and a rate above "
+            f"0 and up to {_MOST_FPS:g} in {names[1]}"
+        )
+    if "times" in arrays:
+        _check_times(path, checked_array(arrays["times"], (len(rotations),), f"{path}: times"), fps)
     skeleton = skeleton_of(_body_of(path, arrays, model))
     if choice != "auto":
         return _carried(skeleton, rotations, translation, fps, target, choice)
@@ -201,6 +222,17 @@ def _matrices(path: Path, values: np.ndarray, joints: int) -> torch.Tensor:
     if len(wrong):
         raise Animal4dError(f"{path}: joint_rotations of frame {int(wrong[0])} are no rotations")
     return rotations
+
+
+def _check_times(path: Path, times: Float[ndarray, "frames"], fps: float) -> None:
+    """Raises Animal4dError where frames do not follow each other at the file's rate, at which they would be played."""
+    off = np.abs(np.diff(times) * fps - 1) > _UNEVEN
+    if off.any():
+        frame = int(off.argmax()) + 1
+        raise Animal4dError(
+            f"{path}: times must rise evenly at {fps:g} frames per second, but go from {times[frame - 1]:g} to "
+            f"{times[frame]:g} s at frame {frame}; sample the poses at even times"
+        )
 
 
 def _body_of(path: Path, arrays: dict[str, np.ndarray], model: BodyModel) -> ShapedBody:

@@ -243,7 +243,10 @@ def _words(reason: object) -> str:
 
 
 def _by_hand(path: Path) -> str:
-    return f"get {path.name} elsewhere, and put it there: {path}"
+    return (
+        f"get {path.name} elsewhere, and add it (animal4d weights add FILE --name {path.parent.name}), or put it "
+        f"there: {path}"
+    )
 
 
 def _alone(file: BinaryIO, path: Path) -> None:

@@ -29,19 +29,18 @@ Ask = Callable[[Network], bool]
 def get_weights(name: str, ask: Ask | None = None, show: Show | None = None) -> Path:
     """Fetch what is missing or damaged of a network, and return what `require_weights` returns.
 
-    `ask` is called once where the terms allow research only; the answer is remembered. Raises Animal4dError, in one
-    line, where that is refused or there is nobody to ask, where the files are not fetched but added, and as `fetch`.
+    What only helps the weights is fetched as well, where the server has it. `ask` is called once where the terms allow
+    research only; the answer is remembered. Raises Animal4dError, in one line, where that is refused or there is nobody
+    to ask, where the files are not fetched but added, and as `fetch`.
     """
     network = known_network(name)
-    state = weights_state(name)
-    if state.kind == "present":
+    files = files_to_fetch(name)
+    if not files and weights_state(name).kind == "present":
         return require_weights(name)
     require_gettable(network)
     accept_terms(network, ask)
     folder = network_folder(name)
-    for file in network.files:
-        if (folder / file.name).is_file() and file.name not in state.damaged:
-            continue
+    for file in files:
         try:
             _get_file(network, file, folder / file.name, show)
         except NotThere:
@@ -51,6 +50,18 @@ def get_weights(name: str, ask: Ask | None = None, show: Show | None = None) -> 
             with suppress(OSError):
                 folder.rmdir()  # where nothing has come
     return require_weights(name)
+
+
+def files_to_fetch(name: str) -> list[WeightsFile]:
+    """What `get_weights` would fetch of a network: all that is not there or damaged.
+
+    Settings that the weights came without are not asked for again: most servers have none.
+    """
+    network, folder, state = known_network(name), network_folder(name), weights_state(name)
+    missing = [file for file in network.files if file.name in state.damaged or not (folder / file.name).is_file()]
+    if state.kind != "present":
+        return missing
+    return [file for file in missing if file in network.known_files]
 
 
 def require_gettable(network: Network) -> None:

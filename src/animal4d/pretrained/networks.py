@@ -26,6 +26,8 @@ class Structure:
     """`model_type` in the config.json of transformers."""
     image_side: int | None = None
     """Height and width of an ONNX file's input, where it fixes them."""
+    mesh_vertices: int | None = None
+    """Number of vertices, where the file is one of DensePose's meshes and holds no weights."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,11 @@ class Network:
         return next(file for file in self.files if file.format != "json")
 
     @property
+    def known_files(self) -> tuple[WeightsFile, ...]:
+        """Those that are recognised by what is in them: the weights, and what helps them."""
+        return tuple(file for file in self.files if file.format != "json")
+
+    @property
     def is_folder(self) -> bool:
         """Whether its users are handed the folder, as `transformers` reads it, and not the one file."""
         return any(file.format == "json" for file in self.files)
@@ -118,6 +125,15 @@ _HIERA = "vision_encoder.backbone"
 _SAM2_MEMORY = {"no_object_pointer": (1, 256)}
 """What the video model has and the one for single pictures lacks."""
 
+DOG_MESH = WeightsFile(
+    "dog_7466.pkl",
+    "https://dl.fbaipublicfiles.com/densepose/meshes/dog_7466.pkl",
+    "detectron",
+    Structure(mesh_vertices=7466),
+    optional=True,
+)
+"""The shape of DensePose's dog, over which its surface maps find a way to the template."""
+
 _ALL = (
     Network(
         name="densepose-cse",
@@ -137,6 +153,7 @@ _ALL = (
                     }
                 ),
             ),
+            DOG_MESH,
         ),
         about_size="about 0.3 GB",
         licence="not stated",

@@ -1,4 +1,4 @@
-"""What an ONNX file says of its inputs, read from the file without onnx: nothing of the network is loaded.
+"""What an ONNX file says of its inputs and outputs, read from the file without onnx: nothing of the network is loaded.
 
 An ONNX file is a protocol buffer: fields with a number, and a value that is a number or bytes whose length comes first
 (https://protobuf.dev/programming-guides/encoding/). The field numbers are those of `onnx.proto`.
@@ -7,11 +7,12 @@ An ONNX file is a protocol buffer: fields with a number, and a value that is a n
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 _MODEL_GRAPH = 7
-_GRAPH_INITIALIZER, _GRAPH_INPUT = 5, 11
+_GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT = 5, 11, 12
 _TENSOR_NAME = 8
 _VALUE_NAME, _VALUE_TYPE = 1, 2
 _TYPE_TENSOR, _TENSOR_SHAPE, _SHAPE_DIMENSION, _DIMENSION_VALUE = 1, 2, 1, 1
@@ -22,9 +23,21 @@ _LONGEST_NAME = 1 << 16
 Span = tuple[int, int]
 """Places of the first byte of a value in the file, and of the byte after its last."""
 
+Shape = tuple[int | None, ...]
+"""None for axes of any length; empty where the file does not say it."""
 
-def onnx_inputs(path: Path) -> dict[str, tuple[int | None, ...]]:
-    """Shapes of the inputs by name, None for axes of any length; tensors that the file brings are no inputs.
+
+@dataclass(frozen=True)
+class OnnxHeader:
+    """Shapes by name, in the order of the file."""
+
+    inputs: dict[str, Shape]
+    """Without the tensors that the file brings."""
+    outputs: dict[str, Shape]
+
+
+def onnx_header(path: Path) -> OnnxHeader:
+    """What goes into the network of a file, and what comes out.
 
     Raises ValueError where the file is no ONNX file, or ends too early.
     """
@@ -34,19 +47,21 @@ def onnx_inputs(path: Path) -> dict[str, tuple[int | None, ...]]:
         if len(graphs) != 1:
             raise ValueError("it holds no graph")
         brought: set[str] = set()
-        shapes: dict[str, tuple[int | None, ...]] = {}
+        inputs: dict[str, Shape] = {}
+        outputs: dict[str, Shape] = {}
         for number, span in _fields(file, graphs[0]):
             if span is None:
                 continue
             if number == _GRAPH_INITIALIZER:
                 brought |= {_text(file, name) for name in _inside(file, span, _TENSOR_NAME)}
-            elif number == _GRAPH_INPUT:
+            elif number in (_GRAPH_INPUT, _GRAPH_OUTPUT):
                 names = [_text(file, name) for name in _inside(file, span, _VALUE_NAME)]
+                shapes = inputs if number == _GRAPH_INPUT else outputs
                 shapes[names[0] if names else ""] = _shape(file, span)
-    return {name: shape for name, shape in shapes.items() if name not in brought}
+    return OnnxHeader({name: shape for name, shape in inputs.items() if name not in brought}, outputs)
 
 
-def _shape(file: BinaryIO, value: Span) -> tuple[int | None, ...]:
+def _shape(file: BinaryIO, value: Span) -> Shape:
     spans = [value]
     for number in (_VALUE_TYPE, _TYPE_TENSOR, _TENSOR_SHAPE, _SHAPE_DIMENSION):
         spans = [inner for span in spans for inner in _inside(file, span, number)]

@@ -53,6 +53,7 @@ FAMILIES = {
 class OnnxSegmenter:
     """A network ready to look."""
 
+    file: Path
     session: Any
     input_name: str
     family: Family
@@ -75,12 +76,15 @@ class OnnxSegmenter:
         maps = np.asarray(self.session.run(None, {self.input_name: given})[0], dtype=np.float32)
         if maps.ndim not in (3, 4) or (maps.ndim == 4 and maps.shape[1] != 1) or maps.shape[0] != 1:
             raise Animal4dError(
-                f"the network's first output is {'x'.join(map(str, maps.shape))}, no map of the foreground: give "
-                "another ONNX file"
+                f"{self.file}: the first output of this network (taken for one like {self.family.name}) is "
+                f"{'x'.join(map(str, maps.shape))}, no map of the foreground: give another ONNX file"
             )
         foreground = maps.reshape(maps.shape[-2:])
         if not np.isfinite(foreground).all():
-            raise Animal4dError("the network's foreground is not finite: give another ONNX file")
+            raise Animal4dError(
+                f"{self.file}: the foreground of this network (taken for one like {self.family.name}) is not finite: "
+                "give another ONNX file"
+            )
         # Some files end before the sigmoid.
         return foreground if foreground.min() >= 0 and foreground.max() <= 1 else 1 / (1 + np.exp(-foreground))
 
@@ -115,6 +119,9 @@ def read_onnx(
         raise Animal4dError(f"masks by an ONNX file need the package {PACKAGE}: pip install 'animal4d[pretrained]'")
     import onnxruntime
 
+    # Its builds for Windows tell Microsoft what runs, unless they are asked not to.
+    if hasattr(onnxruntime, "disable_telemetry_events"):
+        onnxruntime.disable_telemetry_events()
     wanted = ["CUDAExecutionProvider"] if torch.device(device).type == "cuda" else []
     there = onnxruntime.get_available_providers()
     options = onnxruntime.SessionOptions()
@@ -139,6 +146,7 @@ def read_onnx(
         fixed = "x".join(str(side) for side in sides)
         raise Animal4dError(f"{file} looks at {fixed} pixels, not at {size}: leave the size out")
     return OnnxSegmenter(
+        file,
         session,
         inputs[0].name,
         chosen,

@@ -30,10 +30,14 @@ class Receipt:
 
 
 def weights_root() -> Path:
-    """Folder of all weights: the environment variable ANIMAL4D_WEIGHTS, or the user's cache."""
+    """Folder of all weights: the environment variable ANIMAL4D_WEIGHTS, or the user's cache. Raises Animal4dError where
+    that variable names a file."""
     chosen = os.environ.get(VARIABLE)
     if chosen:
-        return Path(chosen).expanduser()
+        root = Path(chosen).expanduser()
+        if root.is_file():
+            raise Animal4dError(f"{VARIABLE}: {root} is a file; name the folder where weights are kept, or unset it")
+        return root
     if sys.platform == "win32":
         cache = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":

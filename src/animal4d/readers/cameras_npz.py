@@ -19,6 +19,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from animal4d.errors import Animal4dError
+from animal4d.files.atomic import open_npz
 from animal4d.readers.camera_checks import checked_intrinsics, checked_transform
 
 _READ = ("extrinsic", "extrinsics", "intrinsic", "intrinsics", "cam_c2w")
@@ -29,6 +30,12 @@ _PATCH = 14
 _MEGASAM_PIXELS = 384 * 512
 _MEGASAM_MULTIPLE = 8
 _ASPECT = 0.01
+_REMEDY = "save extrinsic and intrinsic (VGGT), or cam_c2w and intrinsic (MegaSaM), as they come"
+_UNREADABLE = (
+    OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, MemoryError, RuntimeError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What numpy and zipfile raise at files that are none of theirs, damaged or encrypted."""
 
 
 def read_camera_arrays(
@@ -51,11 +58,11 @@ def read_camera_arrays(
     poses = poses[0] if poses.ndim == 4 and len(poses) == 1 else poses
     matrices = matrices[0] if matrices.ndim == 4 and len(matrices) == 1 else matrices
     if poses.ndim != 3 or poses.shape[1:] not in ((3, 4), (4, 4)):
-        raise Animal4dError(f"{path}: the poses must be frames x 3 x 4 or frames x 4 x 4, got {poses.shape}")
+        raise Animal4dError(f"{path}: the poses must be frames x 3 x 4 or frames x 4 x 4, got {poses.shape}: {_REMEDY}")
     if matrices.shape == (3, 3):
         matrices = np.broadcast_to(matrices, (len(poses), 3, 3))
     if matrices.shape != (len(poses), 3, 3):
-        raise Animal4dError(f"{path}: intrinsic must be 3 x 3 or {len(poses)} x 3 x 3, got {matrices.shape}")
+        raise Animal4dError(f"{path}: intrinsic must be 3 x 3 or {len(poses)} x 3 x 3, got {matrices.shape}: {_REMEDY}")
     places = _places(path, len(poses), numbers, total)
     size = _picture_size(path, shapes, matrices)
     to_frame = _megasam_to_frame(size, image_size) if is_megasam else _vggt_to_frame(path, size, image_size)
@@ -76,13 +83,16 @@ def read_camera_arrays(
 def _read(path: Path) -> tuple[dict[str, Float[ndarray, "..."]], dict[str, tuple[int, ...]]]:
     """The arrays that matter, and the shapes of all."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open_npz(path) as file:
             shapes = {name: _shape(file, name) for name in file.files}
             arrays = {name: file[name].astype(np.float64) for name in _READ if name in file.files}
     except FileNotFoundError as error:
         raise Animal4dError(f"no such cameras file: {path}") from error
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise Animal4dError(f"{path} is no npz of cameras, or is damaged ({error}): save it again") from error
+    except _UNREADABLE as error:
+        reason = "it holds Python objects" if "pickle" in str(error) else error
+        raise Animal4dError(
+            f"{path} is no npz of cameras, or is damaged ({reason}): save it again by numpy.savez"
+        ) from error
     return arrays, shapes
 
 

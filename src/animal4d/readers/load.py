@@ -23,12 +23,15 @@ from animal4d.readers.cop3d import FrameChoice, read_cop3d
 from animal4d.readers.crop import Box, crop_track, cut_image, cut_mask
 from animal4d.readers.external import read_external
 from animal4d.readers.folder import FolderSource
-from animal4d.readers.mask_finders import Place, Point, found_masks
+from animal4d.readers.mask_finders import NOWHERE, Place, Point, found_masks
 from animal4d.readers.masks import MaskSource, open_masks
 from animal4d.readers.source import FrameSource, Progress, Selection
-from animal4d.readers.usable_masks import measure_masks
+from animal4d.readers.usable_masks import check_no_frames, measure_masks
 from animal4d.readers.video import VideoSource
 from animal4d.readers.ways_to_masks import ways_to_masks
+
+_OF_RUNS = ("config.yaml", "asset.glb")
+"""What finished runs have and clips do not."""
 
 
 def load_clip(
@@ -163,9 +166,17 @@ def _load_sequence(
 
 
 def frames_and_masks(path: Path, masks: Path | None) -> tuple[Path, Path | None]:
-    """Look into a folder that holds the folders `frames` and `masks`. Raises Animal4dError where nothing is there."""
+    """Look into a folder that holds the folders `frames` and `masks`.
+
+    Raises Animal4dError where nothing is there, or a run, which comes of a clip but is none.
+    """
     if not path.exists():
         raise Animal4dError(f"no such file or folder: {path}")
+    if all((path / name).is_file() for name in _OF_RUNS):
+        raise Animal4dError(
+            f"{path} is the folder of a run, not a clip: give the video or the folder of frames; "
+            "`animal4d export`, `report`, `view` and `animate` take a run"
+        )
     if path.is_dir() and (path / "frames").is_dir():
         beside = path / "masks"
         return path / "frames", beside if masks is None and beside.is_dir() else masks
@@ -196,15 +207,22 @@ def open_mask_source(
     """
     if masks is not None:
         notes = [f"{place.in_words()} is not used, since there are masks"] if place else []
-        return open_masks(masks, frames, selection.numbers), notes
+        opened = open_masks(masks, frames, selection.numbers)
+        check_no_frames(opened, frames, selection)
+        return opened, notes
     finders = ways_to_masks(providers, place, device, wanted_eyes)
     if not finders:
-        raise without_masks(frames.path)
+        raise without_masks(frames.path, place)
     return found_masks(finders, frames, selection, place, progress, providers.must("masks"))
 
 
-def without_masks(source: Path) -> Animal4dError:
+def without_masks(source: Path, place: Place = NOWHERE) -> Animal4dError:
     """The error of a clip that has no masks, and no way to them."""
+    if place.point is not None and place.box is None:
+        return Animal4dError(
+            f"{source} comes without masks, and {place.in_words()} needs the built-in eyes (without --no-eyes) or SAM "
+            "2 (`animal4d weights add`); GrabCut starts from --box x,y,width,height"
+        )
     return Animal4dError(
         f"{source} comes without masks: give them by --masks, or the animal's place in the first frame by "
         "--box x,y,width,height, or let the built-in eyes find it (without --no-eyes)"

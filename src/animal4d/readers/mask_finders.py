@@ -76,26 +76,26 @@ def found_masks(
 ) -> tuple[MaskSource, list[str]]:
     """Masks by the first finder that can make them, and a note for the user about each one that could not.
 
-    Raises Animal4dError where the place is none and where no finder makes masks (the last one's error); with `strict`,
-    the first one's error.
+    Raises Animal4dError where the place is none and where no finder makes masks (what each one said, in one line); with
+    `strict`, the first one's error.
     """
     if not finders:
         raise ValueError("found_masks needs at least one finder")
     place.checked(frames.size)
-    notes: list[str] = []
-    for finder in finders[:-1]:
+    failed: list[str] = []
+    for finder in finders:
         try:
-            return finder(frames, selection, place, progress), notes
+            return finder(frames, selection, place, progress), [f"{said}: another way is taken" for said in failed]
         except Animal4dError as error:
-            if strict:
+            if strict or len(finders) == 1:
                 raise
-            notes.append(f"no masks by {finder.name} ({error}): another way is taken")
+            failed.append(f"no masks by {finder.name} ({error})")
         # Networks of others run in code of many versions: whatever it raises, the clip is read, and the user told.
         except Exception as error:
-            said = f"no masks by {finder.name} ({type(error).__name__}: {' '.join(str(error).split())[:300]})"
             if finder.kind != "pretrained":
                 raise
-            if strict:
+            said = f"no masks by {finder.name} ({type(error).__name__}: {' '.join(str(error).split())[:300]})"
+            if strict or len(finders) == 1:
                 raise Animal4dError(f"{said}: --avoid {finder.name} goes without it") from error
-            notes.append(f"{said}: another way is taken")
-    return finders[-1](frames, selection, place, progress), notes
+            failed.append(said)
+    raise Animal4dError(f"{frames.path}: nobody finds masks: {'; '.join(failed)}")

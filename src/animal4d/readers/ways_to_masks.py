@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
-from animal4d.candidates import EYES, Candidate, Choice
+from animal4d.candidates import EYES, FILES, Candidate, Choice
 from animal4d.errors import Animal4dError
 from animal4d.eyes.eyes import Eyes
 from animal4d.pretrained.weights import require_weights
@@ -20,13 +20,15 @@ from animal4d.readers.source import FrameSource, Progress, Selection
 
 
 def ways_to_masks(choice: Choice, place: Place, device: str, load_eyes: Callable[[], Eyes]) -> list[MaskFinder]:
-    """Finders of masks as the user's choice orders them; none where there is no way.
+    """Finders of masks as the user's choice and the device order them; none where there is no way.
 
     GrabCut needs a box, and is the last resort of those who go without the built-in network. Raises Animal4dError where
     the one that was asked for is not at hand.
     """
+    if choice.wanted("masks") == FILES:
+        raise Animal4dError(f"--use masks={FILES}: no masks came with the clip; give them by --masks")
     finders: list[MaskFinder] = []
-    for candidate in choice.at_hand("masks"):
+    for candidate in choice.at_hand("masks", device):
         if candidate.kind == "pretrained":
             finders.append(_pretrained(candidate, device, load_eyes if choice.may_use(EYES) else None))
         elif candidate.name == EYES:

@@ -48,7 +48,7 @@ class Comparison:
 def compare_runs(folders: Sequence[RunFolder]) -> tuple[Comparison, list[ShownRun]]:
     """Raises Animal4dError where fewer than two runs are given, or one is not finished."""
     if len(folders) < 2:
-        raise Animal4dError(f"{len(folders)} run was given; two or more can be compared: animal4d compare RUN RUN")
+        raise Animal4dError(f"give at least two runs, got {len(folders) or 'none'}: animal4d compare RUN RUN")
     runs = [read_run(folder) for folder in folders]
     part = "test" if all(run.metrics.get("splits", {}).get("test") for run in runs) else "mean"
     metrics = []
@@ -61,11 +61,20 @@ def compare_runs(folders: Sequence[RunFolder]) -> tuple[Comparison, list[ShownRu
     return Comparison(_names(runs), part, tuple(metrics), _different_settings(runs), seconds), runs
 
 
-def write_comparison(compared: Comparison, runs: Sequence[ShownRun], out: Path) -> Path:
-    """Write `out/index.html` and return its path. Raises Animal4dError where a page that is not ours lies there."""
+def check_place(out: Path) -> None:
+    """Raises Animal4dError where no page can be written to the folder `out`: a file, or a page not ours, lies there."""
+    for path in (out, *out.parents):
+        if path.is_file():
+            raise Animal4dError(f"{path} is a file; give --out a folder")
     path = out / "index.html"
     if path.is_file() and f'name="generator" content="{GENERATOR}"' not in path.read_text(errors="replace")[:4000]:
         raise Animal4dError(f"{path} was not written by animal4d; give --out another folder")
+
+
+def write_comparison(compared: Comparison, runs: Sequence[ShownRun], out: Path) -> Path:
+    """Write `out/index.html` and return its path. Raises Animal4dError where `check_place` does."""
+    check_place(out)
+    path = out / "index.html"
     longest = max(runs, key=lambda run: run.times[-1] - run.times[0])
     budget = picture_budget(*runs)
     data = {

@@ -63,7 +63,7 @@ def read_run(folder: RunFolder) -> ShownRun:
         if not needed.is_file():
             raise Animal4dError(
                 f"{folder.path} has no {needed.name}; write the results anew with `reconstruct --resume`, or start "
-                "again with --overwrite"
+                "again with `animal4d reconstruct --overwrite`"
             )
     asset = folder.asset.read_bytes()
     try:
