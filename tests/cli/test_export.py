@@ -134,4 +134,4 @@ def test_templates_that_are_gone_or_others(tmp_path):
     write_smal_pickle(replace(template, v_template=template.v_template * 1.1), mine)
     assert "has changed" in error_line(animal4d("export", run, "--format", "ply"))
     mine.unlink()
-    assert "no such file" in error_line(animal4d("export", run, "--format", "ply"))
+    assert "is not there any more" in error_line(animal4d("export", run, "--format", "ply"))

@@ -59,7 +59,7 @@ def test_run_with_a_template_of_the_user(dog: Path, clip: Path, tmp_path: Path, 
     assert "has changed since the run" in error_line(animal4d("evaluate", run))
     mine.unlink()
     line = error_line(animal4d("evaluate", run))
-    assert str(mine) in line and "no such file" in line
+    assert str(mine) in line and "is not there any more" in line
     assert "no such file" in error_line(animal4d("reconstruct", clip, "--out", run, "--resume"))
 
 
