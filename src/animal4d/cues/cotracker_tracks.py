@@ -7,7 +7,7 @@ weights are read as plain tensors. Note its licence: CC BY-NC 4.0.
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,41 +15,25 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
-from animal4d.clip import Clip
-from animal4d.cues.query_points import QuerySettings, tracks_by_queries
-from animal4d.cues.track_points import Tracks
+from animal4d.cues.query_points import FollowPoints, QueryTracks
 from animal4d.errors import Animal4dError
-from animal4d.files.checksums import file_checksum
 from animal4d.pretrained.state_dicts import load_state, plain_state
-from animal4d.pretrained.weights import require_weights
 
 HUB_FOLDER = "facebookresearch_co-tracker_main"
 """Name of the folder that torch.hub makes of the repository."""
 
 
 @dataclass(frozen=True)
-class CoTrackerTracks:
+class CoTrackerTracks(QueryTracks):
     """The offline model: a window of frames at once, points that were hidden are found again."""
 
     name: ClassVar[str] = "cotracker3"
-    kind: ClassVar[str] = "pretrained"
     version: ClassVar[int] = 1
-    cue: ClassVar[str] = "tracks"
 
-    queries: QuerySettings = field(default_factory=QuerySettings)
-    weights: Path | None = None
-    """`scaled_offline.pth`; None: where `animal4d weights` keeps it."""
-    device: str = "cpu"
+    def follower(self, weights: Path) -> FollowPoints:
+        """`weights`: `scaled_offline.pth`."""
+        predictor = _load(weights).to(self.device)
 
-    def config(self) -> dict[str, Any]:
-        """Raises Animal4dError where the weights are missing."""
-        return {"queries": asdict(self.queries), "weights": file_checksum(self._weights())}
-
-    def __call__(self, clip: Clip) -> Tracks:
-        """Raises Animal4dError where code or weights are missing, or do not belong together."""
-        predictor = _load(self._weights()).to(self.device)
-
-        @torch.no_grad()
         def follow(
             frames: UInt8[Tensor, "frames height width 3"], queries: Float[Tensor, "points 3"]
         ) -> tuple[Float[Tensor, "frames points 2"], Bool[Tensor, "frames points"]]:
@@ -58,10 +42,7 @@ class CoTrackerTracks:
             places, seen = predictor(video, queries=queries[None].to(self.device), backward_tracking=True)
             return places[0], seen[0]
 
-        return tracks_by_queries(clip, follow, self.queries)
-
-    def _weights(self) -> Path:
-        return self.weights or require_weights("cotracker3")
+        return follow
 
 
 def cotracker_available() -> bool:

@@ -6,8 +6,11 @@ frames, and those that are still seen where the next window begins are asked aga
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -25,6 +28,8 @@ from animal4d.cues.track_points import (
     spacing_of_points,
     within,
 )
+from animal4d.files.checksums import file_checksum
+from animal4d.pretrained.weights import require_weights
 
 FollowPoints = Callable[
     [UInt8[Tensor, "frames height width 3"], Float[Tensor, "points 3"]],
@@ -50,6 +55,37 @@ class QuerySettings:
     """Frames shown at once: memory grows with it."""
     points_at_once: int = 256
     """Points asked at once: memory grows with it."""
+
+
+@dataclass(frozen=True)
+class QueryTracks(ABC):
+    """A provider of tracks by a network that others have trained; `name` is that of its weights too."""
+
+    name: ClassVar[str]
+    kind: ClassVar[str] = "pretrained"
+    version: ClassVar[int]
+    cue: ClassVar[str] = "tracks"
+
+    queries: QuerySettings = field(default_factory=QuerySettings)
+    weights: Path | None = None
+    """Their file; None: where `animal4d weights` keeps it."""
+    device: str = "cpu"
+
+    def config(self) -> dict[str, Any]:
+        """Raises Animal4dError where the weights are missing."""
+        return {"queries": asdict(self.queries), "weights": file_checksum(self._weights())}
+
+    def __call__(self, clip: Clip) -> Tracks:
+        """Raises Animal4dError where code or weights are missing, or do not belong together."""
+        with torch.no_grad():
+            return tracks_by_queries(clip, self.follower(self._weights()), self.queries)
+
+    @abstractmethod
+    def follower(self, weights: Path) -> FollowPoints:
+        """The network, loaded and on its device, as a function of a window of frames and points in it."""
+
+    def _weights(self) -> Path:
+        return self.weights or require_weights(self.name)
 
 
 def tracks_by_queries(clip: Clip, follow: FollowPoints, settings: QuerySettings) -> Tracks:

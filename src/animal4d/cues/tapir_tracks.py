@@ -7,21 +7,17 @@ are read as plain tensors.
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
-from animal4d.clip import Clip
-from animal4d.cues.query_points import QuerySettings, tracks_by_queries
-from animal4d.cues.track_points import Tracks
+from animal4d.cues.query_points import FollowPoints, QueryTracks
 from animal4d.errors import Animal4dError
-from animal4d.files.checksums import file_checksum
 from animal4d.pretrained.state_dicts import load_state, plain_state
-from animal4d.pretrained.weights import require_weights
 
 _LEAST_VISIBILITY = 0.5
 """Published: seen where (1 - P(hidden)) * (1 - P(far off)) is above it."""
@@ -29,28 +25,16 @@ _SIZE_MULTIPLE = 8
 
 
 @dataclass(frozen=True)
-class TapirTracks:
+class TapirTracks(QueryTracks):
     """The whole window at once, each point matched in every frame and then refined."""
 
     name: ClassVar[str] = "bootstapir"
-    kind: ClassVar[str] = "pretrained"
     version: ClassVar[int] = 1
-    cue: ClassVar[str] = "tracks"
 
-    queries: QuerySettings = field(default_factory=QuerySettings)
-    weights: Path | None = None
-    """`bootstapir_checkpoint_v2.pt`; None: where `animal4d weights` keeps it."""
-    device: str = "cpu"
+    def follower(self, weights: Path) -> FollowPoints:
+        """`weights`: `bootstapir_checkpoint_v2.pt`."""
+        model = _load(weights).to(self.device)
 
-    def config(self) -> dict[str, Any]:
-        """Raises Animal4dError where the weights are missing."""
-        return {"queries": asdict(self.queries), "weights": file_checksum(self._weights())}
-
-    def __call__(self, clip: Clip) -> Tracks:
-        """Raises Animal4dError where package or weights are missing, or do not belong together."""
-        model = _load(self._weights()).to(self.device)
-
-        @torch.no_grad()
         def follow(
             frames: UInt8[Tensor, "frames height width 3"], queries: Float[Tensor, "points 3"]
         ) -> tuple[Float[Tensor, "frames points 2"], Bool[Tensor, "frames points"]]:
@@ -64,10 +48,7 @@ class TapirTracks:
             seen = (1 - said["occlusion"][0].sigmoid()) * (1 - said["expected_dist"][0].sigmoid())
             return places, (seen > _LEAST_VISIBILITY).cpu().T
 
-        return tracks_by_queries(clip, follow, self.queries)
-
-    def _weights(self) -> Path:
-        return self.weights or require_weights("bootstapir")
+        return follow
 
 
 def tapir_available() -> bool:
