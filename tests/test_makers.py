@@ -17,7 +17,7 @@ from animal4d.cues.cues import CueProviders, make_cues
 from animal4d.cues.parts import PartMaskFiles, Parts
 from animal4d.cues.surface import SurfacePoints
 from animal4d.cues.surface_parts import SurfaceParts
-from animal4d.data.preprocess import _SEEN_PARTS
+from animal4d.data.preprocess_seen import SEEN_PARTS
 from animal4d.data.provenance import Provenance, entry_note
 from animal4d.errors import Animal4dError
 from animal4d.makers import MakerSettings, as_begun, tracks_chain, with_networks
@@ -106,7 +106,7 @@ def test_notes_of_a_tree_say_what_was_read_off_its_surface(tmp_path: Path):
     notes.begin("part_masks", entry_note(SurfaceParts.name, 1))
     assert _maker(tmp_path, "walk", "part_masks") is None, "half made"
     notes.finish("part_masks", entry_note(SurfaceParts.name, 1))
-    assert _maker(tmp_path, "walk", "part_masks") == _SEEN_PARTS == SurfaceParts.name
+    assert _maker(tmp_path, "walk", "part_masks") == SEEN_PARTS == SurfaceParts.name
     assert _maker(tmp_path, "trot", "part_masks") is None and _maker(tmp_path, "walk", "cse_predictions") is None
     notes.path.write_text("[")
     assert _maker(tmp_path, "walk", "part_masks") is None

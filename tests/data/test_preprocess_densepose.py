@@ -16,8 +16,7 @@ from animal4d.cues import category_embeddings
 from animal4d.cues.parts import LABEL_OF_FILE, PART_LABELS
 from animal4d.cues.surface import CsePredictions
 from animal4d.cues.surface_embeddings import EmbeddingFiles, spectral_embedding, template_embeddings
-from animal4d.data import dog_bases
-from animal4d.data import preprocess as preprocess_module
+from animal4d.data import dog_bases, preprocess_seen, preprocess_shared
 from animal4d.data.layout import write_plain_pickle
 from animal4d.data.preprocess import Preprocessed, PreprocessRequest, preprocess
 from animal4d.data.preprocess_source import ClipRequest
@@ -66,8 +65,8 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch) -> ToldNetwork:
     told = ToldNetwork(SEEN, DogEmbedder())  # pyright: ignore[reportArgumentType]
-    monkeypatch.setattr(preprocess_module, "load_densepose", lambda path, device: told)
-    monkeypatch.setattr(preprocess_module, "FUNCTIONS", 30)  # a third of the time
+    monkeypatch.setattr(preprocess_seen, "load_densepose", lambda path, device: told)
+    monkeypatch.setattr(preprocess_shared, "FUNCTIONS", 30)  # a third of the time
     return told
 
 
@@ -123,7 +122,7 @@ def test_embeddings_that_stand_in_for_the_networks_go_and_do_not_come_back(foota
     assert all(path.is_file() for path in spectral)
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
     with monkeypatch.context() as patch:
-        patch.setattr(preprocess_module, "load_densepose", load_densepose)
+        patch.setattr(preprocess_seen, "load_densepose", load_densepose)
         made = preprocess(request(footage, root, weights))
     assert any("model_final_8c9d99.pkl: cannot be read" in warning for warning in made.warnings)
     assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
@@ -167,11 +166,11 @@ def test_part_masks_are_read_off_the_surface_maps(footage, network, tmp_path, mo
         drawn.append(render_detection(film.truth.vertices[frame], template.faces, rows, camera, box))
     told = [[AnimalSurface("dog", 0.9, d.box, d.embedding, d.segmentation)] for d in (drawn[0], drawn[2])]
     network.animals = [told[0], [], told[1]]
-    monkeypatch.setattr(preprocess_module, "template_embeddings", lambda files, model: rows)
+    monkeypatch.setattr(preprocess_seen, "template_embeddings", lambda files, model: rows)
     root, weights = tmp_path / "tree", weights_in(tmp_path / "weights")
     made = preprocess(request(footage, root, weights))
     assert states(made)["part_masks"] == "left out", "nothing leads to the template"
-    for path in preprocess_module._spectral_files(root)[:3]:
+    for path in preprocess_shared.spectral_files(root)[:3]:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"brought")
     made = preprocess(request(footage, root, weights))
