@@ -18,7 +18,7 @@ def built_in_alone(tmp_path_factory: pytest.TempPathFactory):
     """Whatever networks of others are installed: tests go without them, but those that ask for one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANIMAL4D_WEIGHTS", str(tmp_path_factory.mktemp("no_weights")))
-        patch.setattr("animal4d.candidates._installed", lambda package: False)
+        patch.setattr("animal4d.candidates.is_installed", lambda package: False)
         yield
 
 

@@ -22,13 +22,13 @@ from animal4d.readers.ways_to_masks import ways_to_masks
 @pytest.fixture(autouse=True)
 def nothing_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANIMAL4D_WEIGHTS", str(tmp_path / "weights"))
-    monkeypatch.setattr(candidates, "_installed", lambda package: False)
+    monkeypatch.setattr(candidates, "is_installed", lambda package: False)
 
 
 def put(monkeypatch: pytest.MonkeyPatch, *names: str, packages: bool = True) -> None:
     """As if the weights of these networks were there."""
     monkeypatch.setattr("animal4d.pretrained.weights.find_weights", lambda name: Path(name) if name in names else None)
-    monkeypatch.setattr(candidates, "_installed", lambda package: packages)
+    monkeypatch.setattr(candidates, "is_installed", lambda package: packages)
 
 
 def names(choice: Choice, cue: candidates.MadeCue) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,12 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 from animal4d.errors import Animal4dError
+from animal4d.pretrained.packages import COTRACKER_HUB_FOLDER, COTRACKER_INSTALL, INSTALL, TAPIR_INSTALL, is_installed
 
 MadeCue = Literal["masks", "parts", "surface", "tracks", "features", "views"]
 """What can be made where no files bring it."""
 EYES, FILES, SURFACE = "eyes", "files", "surface"
 """Names by which `--use` calls the built-in network, what came with the clip, and parts that are read off a surface."""
-INSTALL = "pip install 'animal4d[pretrained]'"
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Candidate:
         from animal4d.pretrained.weights import NETWORKS, find_weights  # not above: `--help` needs none of it
 
         steps = []
-        if self.package is not None and not (_installed(self.package) or _in_hub(self.hub_folder)):
+        if self.package is not None and not (is_installed(self.package) or _in_hub(self.hub_folder)):
             steps.append(self.install)
         if self.network is not None and find_weights(self.network) is None:
             gated = NETWORKS[self.network].gated
@@ -101,15 +100,15 @@ CANDIDATES: tuple[Candidate, ...] = (
         "cotracker3",
         "CoTracker3, through occlusions",
         "cotracker",
-        install="pip install git+https://github.com/facebookresearch/co-tracker",
-        hub_folder="facebookresearch_co-tracker_main",
+        install=COTRACKER_INSTALL,
+        hub_folder=COTRACKER_HUB_FOLDER,
     ),
     _network(
         "tracks",
         "bootstapir",
         "BootsTAPIR, through occlusions",
         "tapnet",
-        install="pip install 'tapnet[torch] @ git+https://github.com/google-deepmind/tapnet'",
+        install=TAPIR_INSTALL,
     ),
     _builtin("tracks", "lucas-kanade", "from frame to frame, to a fraction of a pixel"),
     # Its links keep tracks alive longer, but between neighbouring frames, which the fit compares, it is less exact.
@@ -259,11 +258,3 @@ def _in_hub(folder: str | None) -> bool:
         return False
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "torch"
     return (Path(os.environ.get("TORCH_HOME") or cache).expanduser() / "hub" / folder).is_dir()
-
-
-def _installed(package: str) -> bool:
-    """Whether a module is there, without importing it."""
-    try:
-        return importlib.util.find_spec(package) is not None
-    except (ImportError, ValueError):
-        return False

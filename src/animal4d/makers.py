@@ -87,7 +87,7 @@ def with_networks(
     }
     for cue in ("tracks", "features"):
         if chains[cue] is None:
-            raise Animal4dError(f"nobody is left who could make {cue}: --avoid less; --without {cue} leaves them out")
+            raise Animal4dError(f"nobody is left who could make {cue}: --avoid less")
     _tell(chains, notify)
     return replace(files, **chains)
 
@@ -162,7 +162,7 @@ class _Makers:
         link = Link(SURFACE, once(read_off), f"read off the surface of {source.name}")
         if given is not None and wanted != SURFACE:
             own = Link(FILES, given, "came with the clip")
-            if wanted is None and source.name == FILES and getattr(given, "read_off_surface", False):
+            if wanted is None and source.name == FILES and isinstance(given, PartMaskFiles) and given.read_off_surface:
                 return Chain((link, own), self.choice.must("parts"))
             if not isinstance(given, PartMaskFiles) or not given.notices(self.clip):
                 return Chain((own,))

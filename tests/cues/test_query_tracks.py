@@ -23,11 +23,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from animal4d.clip import Clip, Crop
-from animal4d.cues.cotracker_tracks import HUB_FOLDER, CoTrackerTracks, cotracker_available
+from animal4d.cues.cotracker_tracks import CoTrackerTracks, cotracker_available
 from animal4d.cues.query_points import QuerySettings, windows
 from animal4d.cues.tapir_tracks import TapirTracks, tapir_available
 from animal4d.cues.tracks import Tracks
 from animal4d.errors import Animal4dError
+from animal4d.pretrained.packages import COTRACKER_HUB_FOLDER
 
 FRAMES, SIZE = 40, (100, 168)
 """Height and width are no multiples of 8, as TAPIR wants them."""
@@ -149,8 +150,8 @@ def package(place: Path) -> CoTrackerTracks:
 
 
 def hub_folder(place: Path) -> CoTrackerTracks:
-    write(place / "hub" / HUB_FOLDER / "hubconf.py", HUBCONF)
-    write(place / "hub" / HUB_FOLDER / "stand_in_predictor.py", COTRACKER)
+    write(place / "hub" / COTRACKER_HUB_FOLDER / "hubconf.py", HUBCONF)
+    write(place / "hub" / COTRACKER_HUB_FOLDER / "stand_in_predictor.py", COTRACKER)
     return CoTrackerTracks(SETTINGS, weights(place))
 
 

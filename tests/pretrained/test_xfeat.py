@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from animal4d.errors import Animal4dError
-from animal4d.pretrained import xfeat
 from animal4d.pretrained.xfeat import XFeatNetwork, load_xfeat, require_xfeat_weights, xfeat_weights
 
 
@@ -43,7 +42,7 @@ def test_sides_that_do_not_fit() -> None:
 
 
 def test_a_missing_wheel_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xfeat.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert xfeat_weights() is None
     with pytest.raises(Animal4dError, match=r"animal4d\[pretrained\]"):
         require_xfeat_weights()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import os
 import platform
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from itertools import dropwhile, takewhile
 from typing import TYPE_CHECKING
 
 from animal4d.candidates import CUES, Candidate, Choice, smallest
+from animal4d.pretrained.packages import is_installed
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -151,7 +151,7 @@ class Doctor:
             else "install animal4d again; --no-eyes goes without",
         )
         for extra, package, use in EXTRAS:
-            found = importlib.util.find_spec(package) is not None
+            found = is_installed(package)
             table.add_row(extra, "there" if found else "not installed", use + ("" if found else _how_to_get(extra)))
         console = Console()
         console.print(table)

