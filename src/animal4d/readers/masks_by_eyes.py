@@ -1,15 +1,18 @@
 """Masks from the pixels alone, by the built-in network.
 
 Some frames are looked through for the animal (`masks_finding.py`). From the first of them on it is followed: what was
-seen in the frame before says where to look, what is seen there guides a second, closer look. The network's coarse
-foreground takes its edges from the picture by a guided filter (He, Sun and Tang 2010), and neighbouring frames speak
-along, carried by optical flow as far as their colours agree.
+seen in the frame before says where to look, what is seen there guides a second, closer look.
+
+A guided look finds little more than its guide: a thin leg that is lost once would stay lost. So every frame is also
+looked at in tiles (`masks_in_tiles.py`) by eyes that are told nothing, and what is seen now and then in the frames on
+both sides is carried along by optical flow. All of this together guides the last looks, in tiles again. Their
+foreground takes its edges from the picture (`masks_with_edges.py`), and the two neighbouring frames speak along.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import cv2
@@ -21,18 +24,21 @@ from animal4d.eyes.labels import CROP, MARGIN
 from animal4d.readers.crop import Box, Square, square_around
 from animal4d.readers.mask_finders import NOWHERE, Place, Point
 from animal4d.readers.masks_finding import LEAST_SCORE, LEAST_SIDE, Find, animal_in_samples, box_overlap, look_at
+from animal4d.readers.masks_in_tiles import pieces_near, seen_in_tiles, tiles_over, without_others
 from animal4d.readers.masks_in_windows import (
     FoundMasks,
     MaskInWindow,
     SeenMask,
     Window,
     agreed_mask,
+    believed,
     box_of,
     in_window,
     moved_mask,
     resampled,
     scaled,
 )
+from animal4d.readers.masks_with_edges import with_edges
 from animal4d.readers.source import FrameSource, Image, Progress, Selection, numbers_in_words
 
 DESCRIPTION = "found by the built-in eyes"
@@ -48,11 +54,14 @@ _TRUSTED = 0.5
 _ELSEWHERE = 0.3
 """Overlap of boxes under which what was followed is not what was found."""
 _FILTER_RADIUS = 0.014
-"""Of the guided filter, as a fraction of the window's side: two thirds of a pixel of the network's map."""
-_FILTER_SOFTNESS = 1e-4
-_SHARPENING = 1.5
-"""How much of what a blur takes from the network's foreground is added to it: legs thinner than two of its pixels
-would fall under one half."""
+"""Of the guided filter, as a fraction of the side of what was looked at: two thirds of a pixel of the network's map."""
+_FOLLOWED_SAY = 0.4
+"""Of the mask that was followed, beside what is seen in tiles by eyes that are told nothing."""
+_UNTOLD_AGREES = (0.3, 0.7)
+"""Overlap with the mask that was followed under which eyes that are told nothing have no say, and from which on they
+have all of it: an animal that they hardly see at all is not to fall to pieces."""
+_BELIEVED = 0.35
+"""Of what all frames say together: from here on the last looks are told that the animal may be there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +97,8 @@ def masks_by_eyes(
     """
     place = Place(box, point)
     anchors = animal_in_samples(source, selection.numbers, eyes, place.checked(source.size), progress)
-    seen = _followed(source, selection.numbers, eyes, anchors, progress)
+    seen, evidence = _followed(source, selection.numbers, eyes, anchors, progress)
+    seen = _looked_at_again(source, selection.numbers, eyes, seen, believed(seen, evidence), progress)
     lost = [number for number, mask in zip(selection.numbers, seen, strict=True) if mask is None]
     warnings = ["masks were found by the built-in eyes: masks from a segmenter are better"]
     if lost:
@@ -100,10 +110,11 @@ def masks_by_eyes(
 
 def _followed(
     source: FrameSource, numbers: Sequence[int], eyes: Eyes, anchors: dict[int, Find], progress: Progress | None
-) -> list[SeenMask | None]:
-    """The animal in every frame. Frames before the first anchor are looked at around that."""
+) -> tuple[list[SeenMask | None], list[NDArray[np.float16] | None]]:
+    """The animal in every frame, and the evidence for it. Frames before the first anchor are looked at around that."""
     last: Box = anchors[min(anchors)].box
-    result: list[SeenMask | None] = []
+    masks: list[SeenMask | None] = []
+    evidence: list[NDArray[np.float16] | None] = []
     for index, image in enumerate(source.read(numbers)):
         find = look_at(eyes, image, [square_around(last, _FOLLOWING_MARGIN, LEAST_SIDE)])[0]
         anchor = anchors.get(index)
@@ -112,14 +123,17 @@ def _followed(
         ):
             find = anchor
         if find is None or find.score < _LOST:
-            result.append(None)
+            masks.append(None)
+            evidence.append(None)
         else:
-            find = _closer(eyes, image, find, result[-1] if result else None)
+            find = _closer(eyes, image, find, masks[-1] if masks else None)
             last = find.box
-            result.append(_refined(image, find))
+            mask = _refined(image, find)
+            masks.append(mask)
+            evidence.append(_evidence(eyes, image, mask, find.box))
         if progress is not None:
             progress("following the animal", index + 1, len(numbers))
-    return result
+    return masks, evidence
 
 
 def _closer(eyes: Eyes, image: Image, find: Find, before: SeenMask | None) -> Find:
@@ -167,14 +181,50 @@ def _refined(image: Image, find: Find) -> SeenMask:
     """The find's foreground in a window of the frame, with the edges of the picture."""
     window = _filmed(find.square, image.shape[:2])
     picture = scaled(image, window)
-    shape = picture.shape[:2]
-    coarse = _foreground(find, window, shape)
-    radius = max(2, round(_FILTER_RADIUS * find.square[2] * shape[1] / (window[2] - window[0])))
-    fine = coarse + _SHARPENING * (coarse - cv2.GaussianBlur(coarse, (0, 0), 2.0 * radius))
-    sharp = guided_filter(np.divide(picture, 255, dtype=np.float32), fine.clip(0, 1), radius, _FILTER_SOFTNESS)
-    # Colours alike far from the animal are not the animal.
-    reach = cv2.dilate(coarse, np.ones((2 * radius + 1, 2 * radius + 1), np.uint8))
-    return SeenMask(window, picture, np.where(reach > 0.2, sharp, 0.0).clip(0, 1).astype(np.float32))
+    coarse = _foreground(find, window, picture.shape[:2])
+    return SeenMask(window, picture, with_edges(picture, coarse, _radius(find.square[2], window, picture)))
+
+
+def _radius(side: float, window: Window, picture: Image) -> int:
+    """Of the guided filter for what was seen in a square of this side, in working pixels of the window."""
+    return max(2, round(_FILTER_RADIUS * side * picture.shape[1] / (window[2] - window[0])))
+
+
+def _evidence(eyes: Eyes, image: Image, followed: SeenMask, box: Box) -> NDArray[np.float16]:
+    """What one frame says of the animal and of its limbs (height, width, 2): what is seen in tiles by eyes that are
+    told nothing, and beside it the mask that was followed."""
+    says = pieces_near(seen_in_tiles(eyes, image, box, followed), followed.mask)
+    untold, mask = says[..., 0] > 0.5, followed.mask > 0.5
+    overlap = np.count_nonzero(untold & mask) / max(np.count_nonzero(untold | mask), 1)
+    trust = float(np.interp(overlap, _UNTOLD_AGREES, (0.0, 1.0)))
+    says[..., 0] = (trust * says[..., 0] + _FOLLOWED_SAY * followed.mask) / (trust + _FOLLOWED_SAY)
+    return says.astype(np.float16)
+
+
+def _looked_at_again(
+    source: FrameSource,
+    numbers: Sequence[int],
+    eyes: Eyes,
+    seen: Sequence[SeenMask | None],
+    beliefs: Sequence[NDArray[np.float16] | None],
+    progress: Progress | None,
+) -> list[SeenMask | None]:
+    """The animal in tiles, by looks that are told what all frames say together."""
+    result: list[SeenMask | None] = []
+    for index, image in enumerate(source.read(numbers)):
+        before, belief = seen[index], beliefs[index]
+        if before is not None and belief is not None:
+            told = without_others(belief[..., 0] > _BELIEVED, belief, before.mask)
+            guide = MaskInWindow(before.window, told.astype(np.uint8))
+            if guide.mask.any():
+                box = box_of(guide)
+                coarse = seen_in_tiles(eyes, image, box, before, guide)[..., 0]
+                radius = _radius(tiles_over(box)[0][2], before.window, before.picture)
+                before = replace(before, mask=with_edges(before.picture, coarse, radius))
+        result.append(before)
+        if progress is not None:
+            progress("looking at the animal again", index + 1, len(numbers))
+    return result
 
 
 def _filmed(square: Square, size: tuple[int, int]) -> Window:
@@ -187,25 +237,3 @@ def _foreground(find: Find, window: Window, shape: tuple[int, int]) -> NDArray[n
     """The find's foreground as it lies in a window of working size `shape`."""
     left, top, side = find.square
     return resampled(find.foreground, (left, top, left + side, top + side), window, shape)
-
-
-def guided_filter(
-    guide: NDArray[np.float32], values: NDArray[np.float32], radius: int, softness: float
-) -> NDArray[np.float32]:
-    """Values that follow the edges of a colour guide in [0, 1]: in every window of `2 radius + 1` pixels the linear
-    function of the colour that is nearest to the values; the means of all windows that hold a pixel.
-
-    `softness` is the variance of a colour below which it is no edge.
-    """
-
-    def mean(array: NDArray[np.float32]) -> NDArray[np.float32]:
-        side = 2 * radius + 1
-        return np.asarray(cv2.blur(array, (side, side), borderType=cv2.BORDER_REFLECT), dtype=np.float32)
-
-    mean_guide, mean_values = mean(guide), mean(values)
-    products = np.stack([mean(guide * guide[..., channel : channel + 1]) for channel in range(3)], axis=-1)
-    covariance = products - mean_guide[..., :, None] * mean_guide[..., None, :] + softness * np.eye(3, dtype=np.float32)
-    with_values = mean(guide * values[..., None]) - mean_guide * mean_values[..., None]
-    slope = np.linalg.solve(covariance, with_values[..., None])[..., 0].astype(np.float32)
-    offset = mean_values - (slope * mean_guide).sum(-1)
-    return np.asarray((mean(slope) * guide).sum(-1) + mean(offset), dtype=np.float32)

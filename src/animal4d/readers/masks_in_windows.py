@@ -20,6 +20,8 @@ CONTEXT = 0.25
 """Space around the animal in its window, as a fraction of its larger extent, on every side."""
 
 _NEIGHBOUR_SAY = 0.5
+_MEMORY = 0.9
+"""What is left of evidence one frame on."""
 _COLOR_ERROR = 30.0
 """Difference of carried and filmed colour (summed over R, G and B in 8 bits) that takes most of a neighbour's say."""
 
@@ -149,16 +151,63 @@ def agreed_mask(seen: Sequence[SeenMask | None], index: int) -> MaskInWindow | N
     if own is None:
         return None
     total, weights = own.mask.copy(), np.ones_like(own.mask)
-    shape = own.mask.shape
     for other in (seen[place] for place in (index - 1, index + 1) if 0 <= place < len(seen)):
         if other is None:
             continue
-        picture = resampled(other.picture.astype(np.float32), other.window, own.window, shape)
-        mask = in_window(MaskInWindow(other.window, other.mask), own.window, shape)
-        columns, rows = came_from(picture.clip(0, 255).astype(np.uint8), own.picture)
-        carried, colors = (cv2.remap(array, columns, rows, cv2.INTER_LINEAR) for array in (mask, picture))
-        error = cv2.GaussianBlur(np.abs(colors - own.picture).sum(axis=2), (0, 0), 2.0)
-        weight = _NEIGHBOUR_SAY * np.exp(-error / _COLOR_ERROR)
-        total += weight * carried
-        weights += weight
+        carried, likeness = _carried(other, own, other.mask)
+        total += _NEIGHBOUR_SAY * likeness * carried
+        weights += _NEIGHBOUR_SAY * likeness
     return MaskInWindow(own.window, (total / weights).astype(np.float16))
+
+
+def believed(
+    seen: Sequence[SeenMask | None], evidence: Sequence[NDArray[np.float16] | None]
+) -> list[NDArray[np.float16] | None]:
+    """What all frames together say: the mean of evidence (height, width, channels), in working pixels of the windows of
+    `seen`, that is carried to each frame along the optical flow from both sides. It fades with every frame on its way,
+    and where colours differ. None where a frame has none; nothing is carried across such a frame."""
+    before = list(_remembered(seen, evidence))
+    result: list[NDArray[np.float16] | None] = []
+    for own, after in zip(reversed(evidence), _remembered(seen[::-1], evidence[::-1]), strict=True):
+        past = before.pop()
+        if own is None or past is None or after is None:
+            result.append(None)
+        else:
+            total = past.astype(np.float32) + after
+            result.append(((own + total[..., :-1]) / (1 + total[..., -1:])).astype(np.float16))
+    return result[::-1]
+
+
+def _remembered(
+    seen: Sequence[SeenMask | None], evidence: Sequence[NDArray[np.float16] | None]
+) -> Iterator[NDArray[np.float16] | None]:
+    """For every frame the faded sum of the evidence of those before it, and in a last channel the sum of its
+    weights."""
+    last: SeenMask | None = None
+    with_last = np.zeros(0, np.float32)
+    for own, says in zip(seen, evidence, strict=True):
+        if own is None or says is None:
+            last = None
+            yield None
+            continue
+        memory = np.zeros((*says.shape[:2], says.shape[2] + 1), np.float32)
+        if last is not None:
+            carried, likeness = _carried(last, own, with_last)
+            memory = _MEMORY * likeness[..., None] * carried
+        with_last = memory + np.concatenate((says, np.ones_like(says[..., :1])), axis=-1)
+        last = own
+        yield memory.astype(np.float16)
+
+
+def _carried(
+    other: SeenMask, own: SeenMask, array: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What covers another frame's window, moved to this frame's by the flow; and how alike their colours are, up to
+    1."""
+    shape = own.mask.shape
+    picture = resampled(other.picture.astype(np.float32), other.window, own.window, shape)
+    columns, rows = came_from(picture.clip(0, 255).astype(np.uint8), own.picture)
+    there = resampled(array, other.window, own.window, shape)
+    moved, colors = (cv2.remap(covering, columns, rows, cv2.INTER_LINEAR) for covering in (there, picture))
+    error = cv2.GaussianBlur(np.abs(colors - own.picture).sum(axis=2), (0, 0), 2.0)
+    return np.asarray(moved, dtype=np.float32), np.exp(-error / _COLOR_ERROR).astype(np.float32)
