@@ -18,7 +18,7 @@ from torch import Tensor
 from animal4d.body.model import BodyModel
 from animal4d.clip import Clip
 from animal4d.fit.reconstruction import Reconstruction
-from animal4d.geometry.mesh import corners_of, face_normals, unique_edges
+from animal4d.geometry.mesh import facing_cosines, unique_edges
 from animal4d.geometry.rasterize import rasterize
 
 _FRAMES_PER_BLOCK = 8
@@ -70,7 +70,7 @@ def _observe(
     cameras = reconstruction.cameras[block]
     vertices = cameras.transform(reconstruction.posed(model, block).vertices)
     fragments = rasterize(vertices, model.faces, cameras.intrinsics, cameras.image_size)
-    weight = _facing(vertices, model.faces)
+    weight = facing_cosines(vertices, model.faces)
     inside = _eroded(masks) & (fragments.face_index >= 0)
     frame, row, column = inside.nonzero(as_tuple=True)
     face = fragments.face_index[frame, row, column]
@@ -82,13 +82,6 @@ def _observe(
     for corner in range(3):
         total.index_add_(0, model.faces[face, corner], values * barycentrics[:, corner, None])
     return total
-
-
-def _facing(vertices: Float[Tensor, "frames vertices 3"], faces: Tensor) -> Float[Tensor, "frames faces"]:
-    """Cosine between each face's normal and the direction to the camera; zero for faces that look away."""
-    normals = torch.nn.functional.normalize(face_normals(vertices, faces), dim=-1)
-    to_camera = -torch.nn.functional.normalize(corners_of(vertices, faces).mean(-2), dim=-1)
-    return (normals * to_camera).sum(-1).clamp_min(0)
 
 
 def _eroded(masks: Float[Tensor, "frames height width"]) -> Tensor:

@@ -49,6 +49,15 @@ def vertex_normals(
     return torch.nn.functional.normalize(summed, dim=-1)
 
 
+def facing_cosines(
+    vertices_in_camera: Float[Tensor, "frames vertices 3"], faces: Int[Tensor, "faces 3"]
+) -> Float[Tensor, "frames faces"]:
+    """Cosine between each face's normal and the direction to the camera; zero for faces that look away."""
+    normals = torch.nn.functional.normalize(face_normals(vertices_in_camera, faces), dim=-1)
+    to_camera = -torch.nn.functional.normalize(corners_of(vertices_in_camera, faces).mean(-2), dim=-1)
+    return (normals * to_camera).sum(-1).clamp_min(0)
+
+
 def signed_volume(
     vertices: Float[Tensor, "*batch vertices 3"], faces: Int[Tensor, "faces 3"]
 ) -> Float[Tensor, "*batch"]:

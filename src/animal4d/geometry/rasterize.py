@@ -149,8 +149,14 @@ def visible_vertices(
     fragments: Fragments, faces: Int[Tensor, "faces 3"], n_vertices: int
 ) -> Bool[Tensor, "frames vertices"]:
     """Corners of visible faces."""
-    of_faces = visible_faces(fragments, len(faces))
-    frame, face = of_faces.nonzero(as_tuple=True)
-    seen = torch.zeros(of_faces.shape[0], n_vertices, dtype=torch.bool, device=faces.device)
-    seen[frame[:, None], faces[face]] = True
-    return seen
+    return corners_of_marked(visible_faces(fragments, len(faces)), faces, n_vertices)
+
+
+def corners_of_marked(
+    marked: Bool[Tensor, "frames faces"], faces: Int[Tensor, "faces 3"], n_vertices: int
+) -> Bool[Tensor, "frames vertices"]:
+    """Vertices of the marked faces."""
+    frame, face = marked.nonzero(as_tuple=True)
+    corners = torch.zeros(len(marked), n_vertices, dtype=torch.bool, device=faces.device)
+    corners[frame[:, None], faces[face]] = True
+    return corners

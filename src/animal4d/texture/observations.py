@@ -17,7 +17,7 @@ from jaxtyping import Bool, Int
 from numpy import ndarray
 from torch import Tensor
 
-from animal4d.geometry.mesh import corners_of, face_normals
+from animal4d.geometry.mesh import facing_cosines
 from animal4d.geometry.rasterize import rasterize, visible_faces
 from animal4d.texture._observations_numba import keep_better, seen_texels
 from animal4d.texture.atlas import Texels
@@ -102,9 +102,7 @@ def _seen_texels(
     filmed = torch.ones_like(mask) if footage.filmed is None else footage.filmed[frame]
     if not bool((mask & filmed).any()) or not bool(drawn.covered.any()):
         return None
-    normals = torch.nn.functional.normalize(face_normals(vertices, faces)[0], dim=-1)
-    rays = torch.nn.functional.normalize(corners_of(vertices, faces)[0].mean(1), dim=-1)
-    facing = -(normals * rays).sum(-1)
+    facing = facing_cosines(vertices, faces)[0]
     facing = torch.where((facing > LEAST_FACING) & _near_visible(drawn, faces), facing, 0.0)
     depth = drawn.depth[0].numpy()
     # Beyond the picture the mask says nothing: the animal may go on there.
