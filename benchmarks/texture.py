@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scene import table  # isort: skip
 
@@ -24,14 +24,15 @@ from animal4d.evaluate.image import psnr
 from animal4d.export.colors import vertex_colors
 from animal4d.fit.reconstruction import Reconstruction
 from animal4d.fit.split import split_frames
+from animal4d.fit.texture import shell_texture, with_shell_texture
 from animal4d.geometry.rasterize import interpolate, rasterize
 from animal4d.losses.color import color_loss
 from animal4d.synth.clip import make_synthetic_clip
 from animal4d.synth.config import SynthConfig
 from animal4d.texture.duplex import DuplexTexture
-from animal4d.texture.fit import TextureFootage, TextureSchedule, draw_texture, fit_texture
+from animal4d.texture.fit import TextureFootage, TextureSchedule, draw_texture, fit_texture, lessons_of
 from animal4d.texture.hits import Shells, Texture
-from animal4d.texture.shell import ShellTexture, shell_schedule
+from animal4d.texture.shell import shell_schedule
 
 SIZE = (256, 256)
 
@@ -114,7 +115,8 @@ def with_vertex_colors(scene: Scene, colors: Tensor) -> Callable[[int], Tensor]:
 
 def with_texture(scene: Scene, texture: Texture) -> Callable[[int], Tensor]:
     def draw(frame: int) -> Tensor:
-        hits = scene.shells.hits(scene.footage.posed[[frame]], scene.footage.cameras[[frame]])
+        place = (scene.footage.posed[[frame]], scene.footage.cameras[[frame]])
+        hits = scene.shells.hits(*place, rays_per_side=texture.rays_per_side)
         return draw_texture(texture, hits)[0]
 
     return draw
@@ -153,10 +155,12 @@ def main() -> None:
         measured("vertex colours", start, with_vertex_colors(scene, colors))
 
         start = time.process_time()
-        shell = ShellTexture(scene.model.faces, scene.model.n_vertices, colors)
-        schedule = shell_schedule(len(scene.train))
-        fit_texture(shell, scene.shells, scene.footage, scene.train, color_loss, schedule)
-        measured(f"shell, {schedule.steps} steps", start, with_texture(scene, shell))
+        plain = replace(scene.reconstruction, vertex_colors=colors)
+        textured = with_shell_texture(plain, scene.model, scene.clip, scene.train)
+        shell = shell_texture(textured, scene.model)
+        assert shell is not None
+        steps = shell_schedule(len(scene.train)).steps
+        measured(f"shell, {steps} steps", start, with_texture(scene, shell))
 
         if arguments.coarse_steps + arguments.fine_steps > 0:
             start = time.process_time()
@@ -165,7 +169,8 @@ def main() -> None:
                 (coarser(scene.footage), arguments.coarse_steps),
                 (scene.footage, arguments.fine_steps),
             ):
-                fit_texture(duplex, scene.shells, footage, scene.train, color_loss, TextureSchedule(steps))
+                lessons = lessons_of(scene.shells, footage, scene.train)
+                fit_texture(duplex, lessons, color_loss, TextureSchedule(steps))
             name = f"published volume, {arguments.coarse_steps} + {arguments.fine_steps} steps"
             measured(name, start, with_texture(scene, duplex))
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from animal4d.geometry.mesh import sample_surface, unique_edges
+from animal4d.texture.coat import STEPS
 from animal4d.texture.hits import ShellHits, Shells
 from animal4d.texture.shell import ShellTexture, lattice, lattice_triangle
 from texture.scenes import ball, cameras, coat, posed
@@ -63,7 +64,7 @@ def test_lattice_triangles_hold_their_points(resolution, seed):
 def test_starts_with_the_vertex_colours(shells, resolution):
     """Linear on faces, as vertex colours are: to the limits of 0.01 and 0.99."""
     colors = coat(shells.inner)
-    texture = ShellTexture(shells.faces, len(shells.inner), colors, resolution)
+    texture = ShellTexture(shells.faces, len(shells.inner), colors, resolution=resolution)
     samples = sample_surface(shells.inner, shells.faces, 500, torch.Generator().manual_seed(0))
     wanted = samples.on(colors[None], shells.faces)[0]
     if resolution == 1:
@@ -72,23 +73,22 @@ def test_starts_with_the_vertex_colours(shells, resolution):
     torch.testing.assert_close(texture.texels[: len(colors)], colors, atol=1e-5, rtol=0)
 
 
-def test_skin_is_opaque_and_the_rim_a_thin_medium(shells, hits):
-    texture = ShellTexture(shells.faces, len(shells.inner))
+def test_skin_is_opaque_and_the_coat_thins_with_the_distance(shells, hits):
+    coat = torch.linspace(1, 0, STEPS).expand(len(shells.inner), STEPS)
     with torch.no_grad():
-        texture.rim.fill_(0.4)
-        color, opacity = texture.render(hits)
+        color, opacity = ShellTexture(shells.faces, len(shells.inner), coat=coat).render(hits)
     skin = hits.reaches_skin
     assert (opacity[skin] == 1).all()
-    closed = 1 - torch.exp(-torch.nn.functional.softplus(torch.tensor(0.4)) * hits.length[~skin])
-    torch.testing.assert_close(opacity[~skin], closed, atol=1e-5, rtol=1e-5)
+    step = (hits.beyond[~skin] * STEPS).floor().clamp_max(STEPS - 1)
+    torch.testing.assert_close(opacity[~skin], 1 - step / (STEPS - 1), atol=1e-5, rtol=0)
     torch.testing.assert_close(color, 0.6 * opacity[:, None].expand(-1, 3), atol=1e-5, rtol=0)
 
 
-def test_the_rim_does_not_stain_the_skin(shells, hits):
-    texture = ShellTexture(shells.faces, len(shells.inner))
+def test_the_coat_does_not_stain_the_skin(shells, hits):
+    texture = ShellTexture(shells.faces, len(shells.inner), coat=torch.ones(len(shells.inner), STEPS))
     color, _ = texture.render(hits[~hits.reaches_skin])
+    assert color.min() > 0.5
     color.sum().backward()
-    assert texture.rim.grad is not None and texture.rim.grad.abs().sum() > 0
     assert texture.color_logits.grad is None or not texture.color_logits.grad.any()
 
 

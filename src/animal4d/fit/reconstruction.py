@@ -19,7 +19,7 @@ from animal4d.errors import Animal4dError
 from animal4d.files.atomic import read_npz_record, write_npz
 from animal4d.geometry.cameras import Cameras
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Reconstruction:
     """RGB in [0, 1], averaged over the frames that see a vertex."""
     texel_logits: Float[Tensor, "texels 3"] | None = None
     """Colours of the shell texture (`fit/texture.py`), before the logistic function."""
-    rim_density: Float[Tensor, "vertices"] | None = None
-    """Of the shell texture along the outline."""
+    coat: Float[Tensor, "vertices steps"] | None = None
+    """Opacity of the shell texture beyond the skin (`texture/coat.py`)."""
 
     def _check(self) -> None:
         """Raises ValueError where frames do not agree, or something is not finite."""

@@ -13,9 +13,10 @@ from animal4d.body.model import BodyModel
 from animal4d.clip import Clip
 from animal4d.fit.reconstruction import Reconstruction
 from animal4d.losses.color import color_loss
-from animal4d.texture.fit import TextureFootage, draw_texture, fit_texture
+from animal4d.texture.coat import counted_coat
+from animal4d.texture.fit import TextureFootage, draw_texture, fit_texture, lessons_of
 from animal4d.texture.hits import Shells
-from animal4d.texture.shell import ShellTexture, shell_schedule
+from animal4d.texture.shell import RAYS_PER_SIDE, ShellTexture, shell_schedule
 
 Progress = Callable[[int, int, float], None]
 
@@ -37,19 +38,19 @@ def with_shell_texture(
         clip.masks,
         clip.inside_frame(),
     )
-    texture = ShellTexture(model.faces, model.n_vertices, reconstruction.vertex_colors)
-    fit_texture(texture, shells, footage, frames, color_loss, shell_schedule(len(frames), seed), progress)
-    return replace(
-        reconstruction, texel_logits=texture.color_logits.detach().clone(), rim_density=texture.rim.detach().clone()
-    )
+    lessons = lessons_of(shells, footage, frames, RAYS_PER_SIDE)
+    coat = counted_coat(lessons, model.faces, model.n_vertices)
+    texture = ShellTexture(model.faces, model.n_vertices, reconstruction.vertex_colors, coat)
+    fit_texture(texture, lessons, color_loss, shell_schedule(len(frames), seed), progress)
+    return replace(reconstruction, texel_logits=texture.color_logits.detach().clone(), coat=coat)
 
 
 def shell_texture(reconstruction: Reconstruction, model: BodyModel) -> ShellTexture | None:
     """The texture that `with_shell_texture` kept, None where there is none."""
-    if reconstruction.texel_logits is None or reconstruction.rim_density is None:
+    if reconstruction.texel_logits is None or reconstruction.coat is None:
         return None
     texture = ShellTexture(model.faces, model.n_vertices)
-    texture.load_state_dict({"color_logits": reconstruction.texel_logits, "rim": reconstruction.rim_density})
+    texture.load_state_dict({"color_logits": reconstruction.texel_logits, "coat": reconstruction.coat})
     return texture
 
 
@@ -59,5 +60,6 @@ def draw_shell(
 ) -> Float[Tensor, "frames height width 3"]:
     """Pictures of the textured animal over black, in working resolution."""
     vertices = reconstruction.posed(model, frames).vertices
-    hits = Shells.around(model.v_template, model.faces).hits(vertices, reconstruction.cameras[frames])
+    shells = Shells.around(model.v_template, model.faces)
+    hits = shells.hits(vertices, reconstruction.cameras[frames], rays_per_side=texture.rays_per_side)
     return draw_texture(texture, hits)[0]

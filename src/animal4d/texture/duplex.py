@@ -52,6 +52,11 @@ class DuplexTexture(nn.Module):
         self.register_buffer("low", torch.tensor(BOX[0]), persistent=False)
         self.register_buffer("high", torch.tensor(BOX[1]), persistent=False)
 
+    @property
+    def rays_per_side(self) -> int:
+        """One ray goes through the middle of every pixel, as published."""
+        return 1
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         decoder = [
             parameter for part in (self.trunk, self.density_head, self.color_head) for parameter in part.parameters()

@@ -55,23 +55,46 @@ class TextureSchedule:
             raise ValueError(f"expected steps >= 0 and batch_frames >= 1, got {self.steps} and {self.batch_frames}")
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """One frame that teaches, cut out around the animal."""
+
+    hits: ShellHits
+    """Without the rays that reach the skin outside of the mask: they tell that the pose is off, not what colour the
+    skin has."""
+    shown: Bool[Tensor, "rays"]
+    """Whether a ray crosses a pixel of the mask."""
+    box: tuple[slice, slice]
+    """Rows and columns of the cut-out."""
+    image: Float[Tensor, "1 rows columns 3"]
+    mask: Float[Tensor, "1 rows columns"]
+
+    def loss(self, texture: Texture, loss: ColorLoss) -> Float[Tensor, ""]:
+        color, _ = texture.render(self.hits)
+        return loss(self.hits.image(color)[:, self.box[0], self.box[1]], self.image, self.mask).sum()
+
+
+def lessons_of(shells: Shells, footage: TextureFootage, frames: Sequence[int], rays_per_side: int = 1) -> list[Lesson]:
+    """What the given frames (positions in the footage) teach; nothing where the mask or the set of rays is empty.
+
+    Only these frames are looked at: leave out those that shall judge. The geometry gets no gradient.
+    """
+    lessons = (_lesson(shells, footage, frame, rays_per_side) for frame in frames)
+    return [lesson for lesson in lessons if lesson is not None]
+
+
 def fit_texture(
     texture: TextureT,
-    shells: Shells,
-    footage: TextureFootage,
-    frames: Sequence[int],
+    lessons: Sequence[Lesson],
     loss: ColorLoss,
     schedule: TextureSchedule,
     progress: Progress = lambda step, steps, loss: None,
 ) -> TextureT:
-    """Train `texture` in place, with Adam, on the given frames (positions in the footage) and return it.
+    """Train `texture` in place, with Adam, and return it; without lessons it stays as it is.
 
-    Only these frames are looked at: leave out those that shall judge. Frames whose mask or whose set of rays is empty
-    teach nothing; where no frame teaches, the texture stays as it is. Rays that reach the skin outside of the mask
-    do not count either: they tell that the pose is off, not what colour the skin has. The geometry gets no gradient.
-    The same input and seed give the same texture on a CPU.
+    The lessons must have as many rays as the texture is drawn with (`Texture.rays_per_side`). The same input and seed
+    give the same texture on a CPU.
     """
-    lessons = [lesson for frame in frames if (lesson := _lesson(shells, footage, frame)) is not None]
     if not lessons:
         return texture
     optimiser = torch.optim.Adam(texture.parameter_groups())
@@ -104,39 +127,26 @@ def draw_texture(
     return hits.image(color), hits.image(opacity)
 
 
-@dataclass(frozen=True)
-class _Lesson:
-    """One frame, cut out around the animal."""
-
-    hits: ShellHits
-    box: tuple[slice, slice]
-    """Rows and columns of the cut-out."""
-    image: Float[Tensor, "1 rows columns 3"]
-    mask: Float[Tensor, "1 rows columns"]
-
-    def loss(self, texture: Texture, loss: ColorLoss) -> Float[Tensor, ""]:
-        color, _ = texture.render(self.hits)
-        return loss(self.hits.image(color)[:, self.box[0], self.box[1]], self.image, self.mask).sum()
-
-
-def _lesson(shells: Shells, footage: TextureFootage, frame: int) -> _Lesson | None:
+def _lesson(shells: Shells, footage: TextureFootage, frame: int, rays_per_side: int) -> Lesson | None:
     mask = footage.masks[[frame]] > 0.5
     region = None if footage.filmed is None else footage.filmed[[frame]]
-    hits = shells.hits(footage.posed[[frame]].detach(), footage.cameras[[frame]], region)
+    hits = shells.hits(footage.posed[[frame]].detach(), footage.cameras[[frame]], region, rays_per_side)
     hits = hits[~hits.reaches_skin | mask.flatten()[hits.pixel]]
+    shown = mask.flatten()[hits.pixel]
     # Of the mask only what a ray can show: a pixel beyond the shell cannot be learnt.
-    mask = mask & hits.image(torch.ones_like(hits.reaches_skin))
+    mask = hits.pixels_with(shown)
     if not bool(mask.any()):
         return None
     rows, columns = _box(hits)
     image = footage.images[[frame], rows, columns].to(torch.float32) / 255
-    return _Lesson(hits, (rows, columns), image, mask[:, rows, columns].to(torch.float32))
+    return Lesson(hits, shown, (rows, columns), image, mask[:, rows, columns].to(torch.float32))
 
 
 def _box(hits: ShellHits) -> tuple[slice, slice]:
     """Rows and columns that hold all rays of a single frame."""
     _, height, width = hits.image_shape
-    return _span(hits.pixel // width, height), _span(hits.pixel % width, width)
+    pixel = hits.pixel
+    return _span(pixel // width, height), _span(pixel % width, width)
 
 
 def _span(places: Int[Tensor, "rays"], size: int) -> slice:

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from animal4d.geometry.cameras import Cameras
+from animal4d.geometry.distance import distance_transform
 from animal4d.geometry.mesh import corners_of, face_normals, vertex_normals
 from animal4d.geometry.rasterize import Fragments, rasterize
 
@@ -24,7 +25,8 @@ THICKNESS = 0.03
 
 @dataclass(frozen=True)
 class ShellHits:
-    """The rays that meet the outer shell: one for each of these pixels, in order of frame, row and column.
+    """The rays that meet the outer shell, in order of frame, row and column. Every pixel is crossed by a square of
+    `rays_per_side` x `rays_per_side` of them, evenly spaced.
 
     The segment that a ray is rendered on goes straight, in canonical space, from `entry` to `exit`:
     - A ray that reaches the skin (the inner shell): from the outer hit to the inner hit, as published. Where inflated
@@ -36,8 +38,9 @@ class ShellHits:
 
     image_shape: tuple[int, int, int]
     """Frames, height, width."""
-    pixel: Int[Tensor, "rays"]
-    """Flat index into pictures of `image_shape`."""
+    rays_per_side: int
+    ray: Int[Tensor, "rays"]
+    """Flat index into pictures of `image_shape` with `rays_per_side` times as many rows and columns."""
     reaches_skin: Bool[Tensor, "rays"]
     face_index: Int[Tensor, "rays"]
     """Face that the texture is looked up on: of the skin where it is reached, else of the outer shell."""
@@ -45,30 +48,49 @@ class ShellHits:
     """Of the place on that face."""
     entry: Float[Tensor, "rays 3"]
     exit: Float[Tensor, "rays 3"]
+    beyond: Float[Tensor, "rays"]
+    """How far beyond the skin's outline the ray passes, in thicknesses of the shell; zero where it reaches the skin."""
     thickness: float
-    """Of the shell, in the same canonical units."""
+    """Of the shell, in canonical units."""
 
     def __len__(self) -> int:
-        return self.pixel.shape[0]
+        return self.ray.shape[0]
 
     def __getitem__(self, rays: Tensor | slice) -> ShellHits:
-        names = ("pixel", "reaches_skin", "face_index", "barycentrics", "entry", "exit")
+        names = ("ray", "reaches_skin", "face_index", "barycentrics", "entry", "exit", "beyond")
         return replace(self, **{name: getattr(self, name)[rays] for name in names})
+
+    @property
+    def pixel(self) -> Int[Tensor, "rays"]:
+        """Flat index into pictures of `image_shape`."""
+        width = self.image_shape[2]
+        rows, columns = self.ray // (width * self.rays_per_side), self.ray % (width * self.rays_per_side)
+        # Frames lie below each other: their heights are whole numbers of pixels.
+        return rows // self.rays_per_side * width + columns // self.rays_per_side
 
     @property
     def length(self) -> Float[Tensor, "rays"]:
         """Of the canonical segments, in thicknesses of the shell."""
         return (self.exit - self.entry).norm(dim=-1) / self.thickness
 
-    def image(self, values: Shaped[Tensor, "rays *channels"]) -> Shaped[Tensor, "frames height width *channels"]:
-        """Values of rays as pictures, 0 where no ray is."""
+    def image(self, values: Float[Tensor, "rays *channels"]) -> Float[Tensor, "frames height width *channels"]:
+        """Means over the rays of every pixel as pictures; rays that miss the shell count 0."""
         frames, height, width = self.image_shape
         flat = values.new_zeros(frames * height * width, *values.shape[1:])
-        return flat.index_copy(0, self.pixel, values).unflatten(0, self.image_shape)
+        return flat.index_add(0, self.pixel, values / self.rays_per_side**2).unflatten(0, self.image_shape)
+
+    def pixels_with(self, rays: Bool[Tensor, "rays"]) -> Bool[Tensor, "frames height width"]:
+        """Pixels that at least one of the given rays crosses."""
+        return self.image(rays.float()) > 0
 
 
 class Texture(Protocol):
     """What gives colour to rays: the one interface of all textures."""
+
+    @property
+    def rays_per_side(self) -> int:
+        """Rays along a pixel's side that it is learnt and drawn with."""
+        ...
 
     def render(self, hits: ShellHits) -> tuple[Float[Tensor, "rays 3"], Float[Tensor, "rays"]]:
         """Colour over black (sRGB in [0, 1], already weighed by opacity) and opacity of every ray."""
@@ -101,6 +123,7 @@ class Shells:
         posed: Float[Tensor, "frames vertices 3"],
         cameras: Cameras,
         region: Bool[Tensor, "frames height width"] | None = None,
+        rays_per_side: int = 1,
     ) -> ShellHits:
         """All rays that meet the posed outer shell, or those of the pixels in `region` only.
 
@@ -109,16 +132,18 @@ class Shells:
         """
         in_camera = cameras.transform(posed)
         in_camera_outer = inflated(in_camera, self.faces, self.thickness)
-        view = (cameras.intrinsics, cameras.image_size)
+        height, width = cameras.image_size
+        fine = cameras.resized((height * rays_per_side, width * rays_per_side))
+        view = (fine.intrinsics, fine.image_size)
         inner = rasterize(in_camera, self.faces, *view)
         outer = rasterize(in_camera_outer, self.faces, *view)
         rays = inner.covered | outer.covered
         if region is not None:
-            rays = rays & region
-        pixel = rays.flatten().nonzero().squeeze(1)
-        skin, skin_depth = _Place.of(inner, pixel)
-        first, first_depth = _Place.of(outer, pixel)
-        last, last_depth = _Place.of(self._back(in_camera_outer, *view), pixel)
+            rays = rays & region.repeat_interleave(rays_per_side, 1).repeat_interleave(rays_per_side, 2)
+        ray = rays.flatten().nonzero().squeeze(1)
+        skin, skin_depth = _Place.of(inner, ray)
+        first, first_depth = _Place.of(outer, ray)
+        last, last_depth = _Place.of(self._back(in_camera_outer, *view), ray)
 
         reaches_skin = skin.face_index >= 0
         # Where the inflated mesh folds over itself its front may be missing, or lie behind the skin.
@@ -127,15 +152,28 @@ class Shells:
         leaves = last.where((last.face_index >= 0) & (last_depth > first_depth), first)
         at_rim = self._canonical(leaves, self.outer)
         return ShellHits(
-            image_shape=(len(cameras), *cameras.image_size),
-            pixel=pixel,
+            image_shape=(len(cameras), height, width),
+            rays_per_side=rays_per_side,
+            ray=ray,
             reaches_skin=reaches_skin,
             face_index=torch.where(reaches_skin, skin.face_index, enters.face_index),
             barycentrics=torch.where(reaches_skin[:, None], skin.barycentrics, enters.barycentrics),
             entry=self._canonical(enters, self.outer),
             exit=torch.where(reaches_skin[:, None], self._canonical(skin, self.inner), at_rim),
+            beyond=self._beyond(inner, fine, ray, first_depth),
             thickness=self.thickness,
         )
+
+    def _beyond(
+        self, inner: Fragments, cameras: Cameras, ray: Int[Tensor, "rays"], depth: Float[Tensor, "rays"]
+    ) -> Float[Tensor, "rays"]:
+        """How far the rays pass beyond the skin's outline, where it is nearest in the picture; `depth` is the one at
+        which they meet the outer shell."""
+        # The outline runs halfway between the last ray that reaches the skin and the first that does not.
+        steps = (distance_transform(inner.covered).flatten()[ray] - 0.5).clamp_min(0)
+        frame = ray // (cameras.image_size[0] * cameras.image_size[1])
+        distance = steps * depth / cameras.intrinsics[frame, 0, 0] / self.thickness
+        return torch.where(inner.covered.flatten()[ray], 0.0, distance)
 
     def _back(
         self, outer: Float[Tensor, "frames vertices 3"], intrinsics: Float[Tensor, "frames 3 3"], size: tuple[int, int]

@@ -2,8 +2,8 @@
 
 Mesh colours (Yuksel, Keyser, House 2010): corners, edges and faces hold colours at evenly spaced places, shared
 between neighbours, so there are no seams and nothing to unwrap. A ray that reaches the skin shows the skin's colour. A
-ray that only grazes the shell, along the outline, passes a thin medium in the colour of the skin nearby whose density
-is learnt per vertex: fur, and what a pose leaves uncovered of the mask.
+ray that only grazes the shell, along the outline, passes a coat in the colour of the skin nearby (`coat.py`): fur, and
+what a pose leaves uncovered of the mask.
 """
 
 from __future__ import annotations
@@ -15,35 +15,39 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from animal4d.geometry.mesh import unique_edges
+from animal4d.texture.coat import coat_opacity, no_coat
 from animal4d.texture.fit import TextureSchedule
 from animal4d.texture.hits import ShellHits
 
 RESOLUTION = 3
 """Lattice steps along an edge."""
-COLOR_RATE, DENSITY_RATE = 0.1, 0.1
+RAYS_PER_SIDE = 2
+"""A pixel of the film mixes what falls into it; with one ray, borders between colours and outlines have steps."""
+COLOR_RATE = 0.1
 _PASSES, _LEAST_STEPS = 2, 60
 """Over the frames. More of them learn the light of single frames, which held-out ones do not have."""
 _NEUTRAL = 0.6
-_THIN = -3.0
-"""Density of the rim to start from, before softplus: nearly transparent."""
 _DARKEST, _BRIGHTEST = 0.01, 0.99
 """Of the colours to start from: beyond, the logistic function has hardly a slope left."""
 
 
 class ShellTexture(nn.Module):
-    """Colours of the skin and the density of the rim, for a mesh of given faces.
+    """Colours of the skin, which are learnt, and the opacity of the coat around it, for a mesh of given faces.
 
-    Starts from `vertex_colors` (sRGB in [0, 1]; grey without): what no ray ever shows keeps them.
+    Starts from `vertex_colors` (sRGB in [0, 1]; grey without): what no ray ever shows keeps them. `coat` is what
+    `counted_coat` found; without it there is none.
     """
 
     faces: Tensor
     texel_of: Tensor
+    coat: Tensor
 
     def __init__(
         self,
         faces: Int[Tensor, "faces 3"],
         n_vertices: int,
         vertex_colors: Float[Tensor, "vertices 3"] | None = None,
+        coat: Float[Tensor, "vertices steps"] | None = None,
         resolution: int = RESOLUTION,
     ) -> None:
         super().__init__()
@@ -53,12 +57,16 @@ class ShellTexture(nn.Module):
         texel_of, corners, weights = lattice(faces, n_vertices, resolution)
         start = (weights[..., None] * vertex_colors[corners]).sum(1)
         self.color_logits = nn.Parameter(start.clamp(_DARKEST, _BRIGHTEST).logit())
-        self.rim = nn.Parameter(torch.full((n_vertices,), _THIN, device=faces.device))
+        self.register_buffer("coat", no_coat(n_vertices, faces.device) if coat is None else coat)
         self.register_buffer("faces", faces, persistent=False)
         self.register_buffer("texel_of", texel_of, persistent=False)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        return [{"params": [self.color_logits], "lr": COLOR_RATE}, {"params": [self.rim], "lr": DENSITY_RATE}]
+        return [{"params": [self.color_logits], "lr": COLOR_RATE}]
+
+    @property
+    def rays_per_side(self) -> int:
+        return RAYS_PER_SIDE
 
     @property
     def texels(self) -> Float[Tensor, "texels 3"]:
@@ -68,11 +76,9 @@ class ShellTexture(nn.Module):
     def render(self, hits: ShellHits) -> tuple[Float[Tensor, "rays 3"], Float[Tensor, "rays"]]:
         """Colour over black and opacity (see `Texture`)."""
         color = self.color_at(hits.face_index, hits.barycentrics)
-        # The rim borrows its colour: what shines through there must not stain the skin.
+        # The coat borrows its colour: what shines through there must not stain the skin.
         color = torch.where(hits.reaches_skin[:, None], color, color.detach())
-        at_corners = self.rim.index_select(0, self.faces[hits.face_index].flatten()).unflatten(0, (-1, 3))
-        density = nn.functional.softplus((hits.barycentrics * at_corners).sum(1))
-        opacity = torch.where(hits.reaches_skin, 1.0, -torch.expm1(-density * hits.length))
+        opacity = torch.where(hits.reaches_skin, 1.0, coat_opacity(self.coat, self.faces, hits))
         return color * opacity[:, None], opacity
 
     def color_at(
