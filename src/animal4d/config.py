@@ -52,10 +52,12 @@ class LossWeights:
 
     silhouette: Schedule = field(default_factory=lambda: constant(100.0))
     """Two-sided chamfer between the projected mesh and the mask, in squared units of half the image."""
-    outline: Schedule = field(default_factory=lambda: Schedule((0.3,), (0.0, 100.0)))
+    outline: Schedule = field(default_factory=lambda: Schedule((0.3, 0.45), (0.0, 100.0, 400.0)))
     """Distance between the outlines of mesh and mask, once the chamfer has brought them together."""
     tracks: Schedule = field(default_factory=lambda: Schedule((0.15,), (100.0, 300.0)))
     """Points that move together in the video stay on their place of the surface."""
+    appearance: Schedule = field(default_factory=lambda: Schedule((0.45,), (0.0, 0.5)))
+    """A vertex has the same colour in all frames that see it, once the pose is known to some pixels."""
     part_chamfer: Schedule = field(default_factory=lambda: constant(1.0))
     """Two-sided chamfer between the vertices of a part and its mask, where part masks were given."""
     part_keypoints: Schedule = field(default_factory=lambda: constant(0.0))

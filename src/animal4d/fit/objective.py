@@ -21,8 +21,9 @@ from animal4d.fit.parameters import AnimalState
 from animal4d.fit.split import Split
 from animal4d.geometry.cameras import Cameras, project
 from animal4d.geometry.distance import signed_distance
-from animal4d.geometry.mesh import difference_operator, sample_surface, uniform_laplacian, unique_edges
-from animal4d.geometry.rasterize import Fragments, rasterize, visible_faces, visible_vertices
+from animal4d.geometry.mesh import difference_operator, facing_cosines, sample_surface, uniform_laplacian, unique_edges
+from animal4d.geometry.rasterize import Fragments, corners_of_marked, rasterize, visible_faces, visible_vertices
+from animal4d.losses.appearance import AppearanceTarget, color_constancy
 from animal4d.losses.outline import OutlineTarget, outline_distance
 from animal4d.losses.parts import (
     CHAMFER_PART_WEIGHTS,
@@ -54,6 +55,8 @@ PART_KEYPOINTS, PUBLISHED_TRACKS = 200, 50
 """How many are drawn per step, as published."""
 TRACKS_HEAD_WEIGHT = 50.0
 """Published weight of vertices of the head in `published_tracks`."""
+LEAST_FACING = 0.5
+"""Cosine between a face and the way to the camera from which on its colour is that of the coat."""
 USUAL_OFFSET = 0.02
 """How far vertices usually stray from the shape space, in units of the template."""
 
@@ -77,6 +80,13 @@ class _View:
     def vertex_visible(self) -> Bool[Tensor, "batch vertices"]:
         return visible_vertices(self.fragments, self.model.faces, self.model.n_vertices)
 
+    @cached_property
+    def well_seen(self) -> Bool[Tensor, "batch vertices"]:
+        """Vertices of visible faces that the camera does not only graze."""
+        faces = self.model.faces
+        facing = facing_cosines(self.in_camera.detach(), faces) > LEAST_FACING
+        return corners_of_marked(visible_faces(self.fragments, len(faces)) & facing, faces, self.model.n_vertices)
+
 
 class Objective:
     """Losses on the frames of a clip, for one body model and one camera track.
@@ -95,8 +105,10 @@ class Objective:
         split: Split,
         config: FitConfig,
         mask_distances: Float[Tensor, "frames height width"] | None = None,
+        appearance: AppearanceTarget | None = None,
     ) -> None:
-        """`mask_distances`: the `signed_distance` of the clip's masks, where it is known already."""
+        """`mask_distances`: the `signed_distance` of the clip's masks, and `appearance`: the
+        `AppearanceTarget` of the clip, where they are known already."""
         device = model.device
         self.model, self.split, self.config = model, split, config
         taught = frames_that_teach(clip, split, config)
@@ -111,6 +123,9 @@ class Objective:
         mask_distances = signed_distance(clip.masks) if mask_distances is None else mask_distances
         self.outlines = OutlineTarget.from_masks(clip.masks, clip.inside_frame(), mask_distances).to(device)
         self.target = SilhouetteTarget.from_masks(clip.masks, mask_distances).to(device)
+        if appearance is None:
+            appearance = AppearanceTarget.from_clip(clip.frames, clip.masks, mask_distances)
+        self.appearance = appearance.to(device)
         # Cues are kept in pixels of the original frames.
         self.track_points = clip.crop.from_original(cues.tracks.points).to(device)
         self.track_visible = cues.tracks.visible.to(device)
@@ -142,6 +157,7 @@ class Objective:
                 fragments, in_camera, self.model.faces, cameras.intrinsics, self.outlines[frames]
             ).mean(),
             "tracks": lambda: self._tracks(fragments, in_camera, frames),
+            "appearance": lambda: color_constancy(view.projected, view.well_seen, self.appearance[frames]).mean(),
             "published_tracks": lambda: self._published_tracks(view, frames, generator),
             "total_variation": lambda: (
                 total_variation(state.joint_rotations).mean() + total_variation(state.translation).mean()

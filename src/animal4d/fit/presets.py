@@ -46,6 +46,7 @@ PAPER_WEIGHTS: dict[str, Schedule] = {
     # Ours, which the published method does not have.
     "outline": constant(0.0),
     "tracks": constant(0.0),
+    "appearance": constant(0.0),
     "joint_limits": constant(0.0),
     "lasting_bend": constant(0.0),
     "pose_prior": constant(0.0),

@@ -37,6 +37,7 @@ from animal4d.fit.world import fit_cameras, put_on_ground, scale_camera_track
 from animal4d.geometry.cameras import Cameras
 from animal4d.geometry.distance import signed_distance
 from animal4d.geometry.pnp import PnpSettings
+from animal4d.losses.appearance import AppearanceTarget
 from animal4d.makers import MakerSettings, wanted_providers
 from animal4d.readers.load import wanted_eyes
 
@@ -140,6 +141,10 @@ class _Problem:
         """Computed once for all fits of the clip."""
         return signed_distance(self.clip.masks)
 
+    @cached_property
+    def appearance(self) -> AppearanceTarget:
+        return AppearanceTarget.from_clip(self.clip.frames, self.clip.masks, self.mask_distances)
+
     def trainer(self, start: Start, steps: int) -> Trainer:
         """A fresh fit from a start."""
         cameras = Cameras(self.clip.intrinsics, fit_cameras(self.clip, start), self.clip.image_size)
@@ -159,7 +164,15 @@ class _Problem:
             fit.frame_residuals,
         ).to(self.device)
         objective = Objective(
-            self.clip, self.filmed_masks, self.cues, self.model, cameras, self.split, fit, self.mask_distances
+            self.clip,
+            self.filmed_masks,
+            self.cues,
+            self.model,
+            cameras,
+            self.split,
+            fit,
+            self.mask_distances,
+            self.appearance,
         )
         return Trainer(objective, parameters, fit, steps, self.config.seed)
 
