@@ -56,7 +56,7 @@ class LossWeights:
     """Distance between the outlines of mesh and mask, once the chamfer has brought them together."""
     tracks: Schedule = field(default_factory=lambda: Schedule((0.15,), (100.0, 300.0)))
     """Points that move together in the video stay on their place of the surface."""
-    appearance: Schedule = field(default_factory=lambda: Schedule((0.45,), (0.0, 0.5)))
+    appearance: Schedule = field(default_factory=lambda: Schedule((0.45,), (0.0, 0.8)))
     """A vertex has the same colour in all frames that see it, once the pose is known to some pixels."""
     part_chamfer: Schedule = field(default_factory=lambda: constant(1.0))
     """Two-sided chamfer between the vertices of a part and its mask, where part masks were given."""
@@ -115,7 +115,10 @@ class FitConfig:
     steps: int = 600
     """Steps of Adam after the start has been chosen."""
     batch_frames: int = 16
-    """Frames per step."""
+    """Frames per step, at least."""
+    batch_share: float = 0.4
+    """Share of a clip's frames that a step looks at, where that is more, up to 48: frames of a long clip are then looked
+    at as often as those of a short one."""
     start_steps: int = 60
     """Steps of the short fit of every candidate start."""
     starts: int = 4
@@ -183,8 +186,9 @@ class FitConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise Animal4dError(f"fit.{name} must be a whole number of at least {least}, got {value!r}")
-        if not 0 <= self.least_clarity <= 1:
-            raise Animal4dError(f"fit.least_clarity must be 0 to 1, got {self.least_clarity}")
+        for name in ("least_clarity", "batch_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise Animal4dError(f"fit.{name} must be 0 to 1, got {getattr(self, name)}")
         if len(self.eyes_part_weights) != 4 or min(self.eyes_part_weights) < 0:
             raise Animal4dError(
                 f"fit.eyes_part_weights must be four weights (head, torso, leg, tail), got {self.eyes_part_weights}"

@@ -173,3 +173,9 @@ def test_every_frame_is_seen_before_any_is_seen_again(scene):
     trainer = make_trainer(scene, replace(CONFIG, batch_frames=2))
     seen = torch.cat([trainer._next_batch() for _ in range(len(trainer.objective.frames) // 2)])
     assert len(seen.unique()) == len(seen)
+
+
+@pytest.mark.parametrize(("share", "size"), [(0.0, 2), (0.4, 2), (0.5, 3), (1.0, 6)])
+def test_a_step_looks_at_a_share_of_a_longer_clip(scene, share, size):
+    trainer = make_trainer(scene, replace(CONFIG, batch_frames=2, batch_share=share))
+    assert len(trainer._next_batch()) == size

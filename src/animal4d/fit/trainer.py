@@ -18,6 +18,8 @@ from animal4d.fit.gait import Gait, swing_legs
 from animal4d.fit.objective import Objective
 from animal4d.fit.parameters import AnimalParameters, AnimalState
 
+_MOST_BATCH_FRAMES = 48
+"""That a share of the clip may come to: memory grows with them."""
 _LARGEST = 1e4
 """Coefficient, scale, or place in units of the template that no animal in front of a camera comes near."""
 
@@ -216,7 +218,8 @@ class Trainer:
     def _next_batch(self) -> Tensor:
         """Frames in random order without repetition until all were seen; in order of time."""
         frames = self.objective.frames
-        size = min(self.config.batch_frames, len(frames))
+        share = min(round(self.config.batch_share * len(frames)), _MOST_BATCH_FRAMES)
+        size = min(max(self.config.batch_frames, share), len(frames))
         if len(self._order) < size:
             self._order = torch.randperm(len(frames), generator=self.generator, device=self.generator.device).tolist()
         chosen, self._order = self._order[:size], self._order[size:]

@@ -18,7 +18,7 @@ from animal4d.texture.hits import ShellHits
 
 STEPS = 8
 """Of distance, through the thickness of the shell."""
-EXCESS_WEIGHT = 0.25
+EXCESS_WEIGHT = 0.15
 """What a ray outside of the mask counts against one inside. Outlines of poses are off to both sides by a fraction of a
 pixel; a hole in the animal shows more than an outline that is a little too full."""
 _DOUBT = 0.1
