@@ -30,6 +30,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "without surface map": ("--without", "surface"),
     "without tracks": ("--without", "tracks"),
     "without features": ("--without", "features"),
+    "without colours": ("--without", "colors"),
     "silhouettes and tracks alone": ("--without", "parts", "surface"),
     "all cues, paper preset": ("--preset", "paper"),
 }

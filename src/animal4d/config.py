@@ -117,8 +117,8 @@ class FitConfig:
     batch_frames: int = 16
     """Frames per step, at least."""
     batch_share: float = 0.4
-    """Share of a clip's frames that a step looks at, where that is more, up to 48: frames of a long clip are then looked
-    at as often as those of a short one."""
+    """Share of a clip's frames that a step looks at, where that is more, up to 48: frames of a long clip are then seen
+    as often as those of a short one."""
     start_steps: int = 60
     """Steps of the short fit of every candidate start."""
     starts: int = 4
@@ -195,8 +195,10 @@ class FitConfig:
             )
 
 
-Cue = Literal["silhouette", "parts", "surface", "tracks", "features", "keypoints", "views"]
+Cue = Literal["silhouette", "colors", "parts", "surface", "tracks", "features", "keypoints", "views"]
 """What can be left out to see what it is worth."""
+_LOSSES_OF_PICTURES = {"silhouette": ("silhouette", "outline"), "colors": ("appearance",)}
+"""Losses of cues that the clip itself is: leaving one out is leaving out its losses."""
 
 
 @dataclass(frozen=True)
@@ -250,9 +252,8 @@ class Config:
     @property
     def fit_of_cues(self) -> FitConfig:
         """How the animal is fitted with the cues that are left."""
-        if "silhouette" not in self.without:
-            return self.fit
-        return replace(self.fit, weights=replace(self.fit.weights, silhouette=constant(0.0), outline=constant(0.0)))
+        left_out = {name for cue in self.without for name in _LOSSES_OF_PICTURES.get(cue, ())}
+        return replace(self.fit, weights=replace(self.fit.weights, **dict.fromkeys(left_out, constant(0.0))))
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -94,6 +94,8 @@ def test_without_silhouettes_their_losses_weigh_nothing():
     weights = Config(without=("silhouette",)).fit_of_cues.weights
     assert weights.silhouette.values == weights.outline.values == (0.0,)
     assert Config().fit_of_cues == Config().fit
+    colorless = Config(without=("colors",)).fit_of_cues.weights
+    assert colorless == replace(Config().fit.weights, appearance=constant(0.0))
 
 
 def test_the_start_takes_the_surface_map_before_silhouettes(scene):

@@ -54,8 +54,8 @@ class Cues:
         return any(note["cue"] == name and note["provider"] == EYES for note in self.provenance)
 
     def without(self, names: Sequence[str]) -> Cues:
-        """The same without some of them; "silhouette" is a matter of the losses' weights
-        (`Config.fit_of_cues`), since the start needs masks."""
+        """The same without some of them; "silhouette" and "colors" are a matter of the losses' weights
+        (`Config.fit_of_cues`), since start and tracks need masks and pictures."""
         nothing: dict[str, Any] = {}
         if "tracks" in names:
             nothing["tracks"] = Tracks(self.tracks.points[:, :0], self.tracks.visible[:, :0])
