@@ -51,6 +51,7 @@ def read_measurements(folder: Path, keypoints: Path | None) -> dict[str, Any]:
                 "chamfer",
                 "vertex_error",
                 "pa_mpjpe",
+                "joint_motion_error",
                 "pck_0.2",
                 "pck_0.1",
             )

@@ -23,6 +23,7 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("asset_psnrm", "PSNRM asset", ".1f"),
     ("vertex_error", "vertex error", ".1%"),
     ("pa_mpjpe", "PA-MPJPE", ".1%"),
+    ("joint_motion_error", "of it motion", ".1%"),
     ("chamfer", "Chamfer", ".1%"),
     ("right_way_round", "right way", ".0%"),
     ("pck_0.2", "PCK@0.2", ".1%"),
@@ -56,7 +57,9 @@ def report(cases: Sequence[Case], results: Results, step: str | None) -> str:
         "## All figures",
         _figures(cases, results),
         "Vertex error (after one similarity over the clip) and PA-MPJPE are in body lengths, Chamfer in diagonals of "
-        "the bounding box. `right way` is the share of frames in which the fit heads where the animal does: in "
+        "the bounding box. `of it motion` is what is left of PA-MPJPE where every joint may lie beside its "
+        "counterpart by a vector that is fixed in the animal's frame: rigs of different makers do not mean the same "
+        "place by a joint. `right way` is the share of frames in which the fit heads where the animal does: in "
         "space where the truth is known; on footage in the picture, in the frames that are annotated with head and "
         "tail. A dash: cannot be measured on this clip.",
     ]

@@ -40,6 +40,30 @@ def test_a_similarity_in_each_frame_does_cost(vertices):
     assert shape.procrustes_joint_errors(drifting, vertices).max() < 1e-5
 
 
+def turning(points: torch.Tensor, frames: int) -> torch.Tensor:
+    """A stiff set of points that turns and wanders through the world."""
+    angles = torch.linspace(0, 2.0, frames)[:, None] * torch.tensor([0.4, -0.3, 1.0])
+    return points @ matrix_from_axis_angle(angles).transpose(1, 2) + torch.arange(frames)[:, None, None] * 0.3
+
+
+def test_joints_that_mean_another_place_do_not_count_as_motion():
+    """Beside their counterparts by vectors that are fixed in the animal: up to what Procrustes' own turn makes of them.
+    One joint that swings by 0.2 in sine, and nothing else, costs 2 / pi * 0.2 over the number of joints and less, since
+    Procrustes gives way."""
+    generator = torch.Generator().manual_seed(0)
+    points = torch.randn(12, 3, generator=generator)
+    beside = points + 0.3 * torch.randn(12, 3, generator=generator)
+    truth, ours = turning(points, 30), 1.3 * turning(beside, 30)
+    assert shape.procrustes_joint_errors(ours, truth).mean() > 0.2
+    assert shape.joint_motion_errors(ours, truth).max() < 1e-4
+
+    swing = torch.zeros(30, 12, 3)
+    swing[:, 4, 2] = 0.2 * torch.sin(torch.linspace(0, 4 * torch.pi, 31)[:-1])
+    error = shape.joint_motion_errors(turning(points, 30) + swing, truth).mean()
+    alone = 2 / math.pi * 0.2 / 12
+    assert 0.8 * alone < error < 2.5 * alone
+
+
 def test_chamfer_of_the_same_surface_is_only_sampling(model, vertices):
     distances = shape.chamfer_distances(vertices, model.faces, vertices, model.faces)
     assert (distances / shape.bounding_diagonals(vertices)).max() < 0.004

@@ -44,6 +44,21 @@ def procrustes_joint_errors(
     return (procrustes_aligned(joints, truth) - truth).norm(dim=-1).mean(1)
 
 
+def joint_motion_errors(
+    joints: Float[Tensor, "frames joints 3"], truth: Float[Tensor, "frames joints 3"]
+) -> Float[Tensor, "frames"]:
+    """What is left of the joint error where every joint may lie beside its counterpart by a vector that is fixed in the
+    animal's own frame: skeletons of different makers do not mean quite the same place by a knee.
+
+    The animal's frame in each frame of the clip is the rotation that brings the true joints nearest to those of the
+    first one.
+    """
+    errors = procrustes_aligned(joints, truth) - truth
+    R_first_from_frame = fit_similarity(truth, truth[:1].expand_as(truth), with_scale=False).rotation
+    in_animal = errors @ R_first_from_frame.transpose(1, 2)
+    return (in_animal - in_animal.mean(0)).norm(dim=-1).mean(1)
+
+
 def bounding_diagonals(vertices: Float[Tensor, "frames vertices 3"]) -> Float[Tensor, "frames"]:
     return (vertices.amax(1) - vertices.amin(1)).norm(dim=-1)
 

@@ -20,7 +20,7 @@ _HEAD = "head"
 _TAIL_BASES = ("tail_1", "root")
 """Where the direction to the head starts, in order of preference."""
 _FEWEST_JOINTS = 4
-_METRICS = ("vertex_error", "pa_mpjpe", "chamfer", "right_way_round", "acceleration_error")
+_METRICS = ("vertex_error", "pa_mpjpe", "joint_motion_error", "chamfer", "right_way_round", "acceleration_error")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,10 @@ def spatial_metrics(
     metrics = {
         "acceleration_error": _acceleration_error(compared, length, unit, splits),
         "vertex_error": missing("the truth has another topology"),
-        "pa_mpjpe": missing(f"fewer than {_FEWEST_JOINTS} joints have a counterpart in the truth"),
+        **dict.fromkeys(
+            ("pa_mpjpe", "joint_motion_error"),
+            missing(f"fewer than {_FEWEST_JOINTS} joints have a counterpart in the truth"),
+        ),
         "chamfer": _chamfer(compared, model, truth, splits),
         "right_way_round": _right_way_round(reconstruction, model, truth, splits),
     }
@@ -56,8 +59,12 @@ def spatial_metrics(
         errors = shape.vertex_errors(compared.vertices, compared.true_vertices) / length
         metrics["vertex_error"] = {**per_frame_metric(errors, unit, splits), "frame_of_reference": compared.frame}
     if len(compared.joint_names) >= _FEWEST_JOINTS:
-        errors = shape.procrustes_joint_errors(compared.joints, compared.true_joints) / length
-        metrics["pa_mpjpe"] = {**per_frame_metric(errors, unit, splits), "joints": list(compared.joint_names)}
+        for name, errors_of in (
+            ("pa_mpjpe", shape.procrustes_joint_errors),
+            ("joint_motion_error", shape.joint_motion_errors),
+        ):
+            errors = errors_of(compared.joints, compared.true_joints) / length
+            metrics[name] = {**per_frame_metric(errors, unit, splits), "joints": list(compared.joint_names)}
     return metrics
 
 
