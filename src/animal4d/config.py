@@ -116,9 +116,10 @@ class FitConfig:
     """Steps of Adam after the start has been chosen."""
     batch_frames: int = 16
     """Frames per step, at least."""
-    batch_share: float = 0.4
+    batch_share: Schedule = field(default_factory=lambda: Schedule((0.45,), (0.0, 0.4)))
     """Share of a clip's frames that a step looks at, where that is more, up to 48: frames of a long clip are then seen
-    as often as those of a short one."""
+    as often as those of a short one. Not before the stride has been chosen: single poses that are learnt well foretell
+    their neighbours as well as a stride does."""
     start_steps: int = 60
     """Steps of the short fit of every candidate start."""
     starts: int = 4
@@ -186,9 +187,10 @@ class FitConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise Animal4dError(f"fit.{name} must be a whole number of at least {least}, got {value!r}")
-        for name in ("least_clarity", "batch_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise Animal4dError(f"fit.{name} must be 0 to 1, got {getattr(self, name)}")
+        if not 0 <= self.least_clarity <= 1:
+            raise Animal4dError(f"fit.least_clarity must be 0 to 1, got {self.least_clarity}")
+        if not all(0 <= share <= 1 for share in self.batch_share.values):
+            raise Animal4dError(f"fit.batch_share must be 0 to 1, got {list(self.batch_share.values)}")
         if len(self.eyes_part_weights) != 4 or min(self.eyes_part_weights) < 0:
             raise Animal4dError(
                 f"fit.eyes_part_weights must be four weights (head, torso, leg, tail), got {self.eyes_part_weights}"

@@ -171,11 +171,12 @@ def test_a_checkpoint_of_another_fit_is_refused(scene, tmp_path):
 
 def test_every_frame_is_seen_before_any_is_seen_again(scene):
     trainer = make_trainer(scene, replace(CONFIG, batch_frames=2))
-    seen = torch.cat([trainer._next_batch() for _ in range(len(trainer.objective.frames) // 2)])
+    seen = torch.cat([trainer._next_batch(0.0) for _ in range(len(trainer.objective.frames) // 2)])
     assert len(seen.unique()) == len(seen)
 
 
 @pytest.mark.parametrize(("share", "size"), [(0.0, 2), (0.4, 2), (0.5, 3), (1.0, 6)])
-def test_a_step_looks_at_a_share_of_a_longer_clip(scene, share, size):
-    trainer = make_trainer(scene, replace(CONFIG, batch_frames=2, batch_share=share))
-    assert len(trainer._next_batch()) == size
+def test_a_step_looks_at_a_share_of_a_longer_clip_once_it_is_time(scene, share, size):
+    trainer = make_trainer(scene, replace(CONFIG, batch_frames=2, batch_share=Schedule((0.5,), (0.0, share))))
+    assert len(trainer._next_batch(0.4)) == 2
+    assert len(trainer._next_batch(0.5)) == size

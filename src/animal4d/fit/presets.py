@@ -56,7 +56,7 @@ PAPER_WEIGHTS: dict[str, Schedule] = {
 
 PAPER_FIT: dict[str, Any] = {
     "batch_frames": 32,
-    "batch_share": 0.0,
+    "batch_share": constant(0.0),
     "surface_samples": 10_000,
     "gradient_clip": 1.0,
     "checkpoint_every": 1000,

@@ -145,7 +145,7 @@ class Trainer:
         """One step of Adam; the weighted losses it saw."""
         progress = self.step / self.steps
         self._set_rates(progress)
-        frames = self._next_batch()
+        frames = self._next_batch(progress)
         self.optimizer.zero_grad(set_to_none=True)
         state = self.parameters(self._withhold(progress), self._feature_noise())
         self._check(state)
@@ -215,10 +215,10 @@ class Trainer:
                 base = 0.0
             group["lr"] = base * decay
 
-    def _next_batch(self) -> Tensor:
+    def _next_batch(self, progress: float) -> Tensor:
         """Frames in random order without repetition until all were seen; in order of time."""
         frames = self.objective.frames
-        share = min(round(self.config.batch_share * len(frames)), _MOST_BATCH_FRAMES)
+        share = min(round(self.config.batch_share.at(progress) * len(frames)), _MOST_BATCH_FRAMES)
         size = min(max(self.config.batch_frames, share), len(frames))
         if len(self._order) < size:
             self._order = torch.randperm(len(frames), generator=self.generator, device=self.generator.device).tolist()
