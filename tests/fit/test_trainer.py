@@ -10,7 +10,7 @@ import torch
 
 from animal4d.body.template import load_builtin_template
 from animal4d.clip import Clip
-from animal4d.config import FitConfig, constant
+from animal4d.config import FitConfig, Schedule, constant
 from animal4d.cues.cues import Cues
 from animal4d.errors import Animal4dError
 from animal4d.fit.gait import Gait, Swing
