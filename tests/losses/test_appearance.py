@@ -118,3 +118,14 @@ def test_slope_is_that_of_finite_differences():
     numeric = float(others_only(1e-4) - others_only(-1e-4)) / 2e-4
     # The frame itself is one of five that say what is wanted, and all of what says its light.
     assert 0.5 * slope < numeric < slope if slope > 0 else slope < numeric < 0.5 * slope
+
+
+def test_beyond_the_picture_its_border_goes_on():
+    """A plain animal that is cut off by the border, with vertices a little outside: no black comes in."""
+    frames = torch.full((FRAMES, SIZE, SIZE, 3), 200, dtype=torch.uint8)
+    masks = torch.zeros(FRAMES, SIZE, SIZE)
+    masks[:, 20:44, :30] = 1
+    target = AppearanceTarget.from_clip(frames, masks, signed_distance(masks))
+    place = torch.tensor([[-0.4, 30.0], [0.2, 32.0], [12.0, 31.0]]).expand(FRAMES, 3, 2).clone()
+    place[1:, :2, 0] += 4.0
+    assert color_constancy(place, torch.ones(FRAMES, 3, dtype=torch.bool), target).max() < 1e-9

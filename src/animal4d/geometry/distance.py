@@ -68,16 +68,20 @@ def _between_centers(animal: Bool[np.ndarray, "height width"]) -> Float[np.ndarr
 def sample_image(
     images: Float[Tensor, "frames height width"], pixels: Float[Tensor, "frames points 2"]
 ) -> Float[Tensor, "frames points"]:
+    """`sample_channels` of one channel."""
+    return sample_channels(images[:, None], pixels)[..., 0]
+
+
+def sample_channels(
+    images: Float[Tensor, "frames channels height width"], pixels: Float[Tensor, "frames points 2"]
+) -> Float[Tensor, "frames points channels"]:
     """Bilinear lookup at continuous pixel places, differentiable in both. Outside, the border continues."""
-    height, width = images.shape[1:]
+    height, width = images.shape[2:]
     grid = pixels * pixels.new_tensor([2 / width, 2 / height]) - 1
-    return (
-        torch.nn.functional.grid_sample(
-            images[:, None].to(pixels.dtype), grid[:, None], padding_mode="border", align_corners=False
-        )
-        .squeeze(1)
-        .squeeze(1)
+    sampled = torch.nn.functional.grid_sample(
+        images.to(pixels.dtype), grid[:, None], padding_mode="border", align_corners=False
     )
+    return sampled[:, :, 0].transpose(1, 2)
 
 
 def squared_distance_to_mask(

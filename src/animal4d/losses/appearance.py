@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from animal4d.geometry.distance import sample_channels
 from animal4d.losses.tracks import pseudo_huber
 
 COLOR_WIDTH = 0.15
@@ -61,9 +62,7 @@ def color_constancy(
     Zero in frames that see no vertex which enough others see.
     """
     _, height, width = target.usable.shape
-    grid = projected * projected.new_tensor([2 / width, 2 / height]) - 1
-    pictures = target.pictures.to(projected.dtype) / 255
-    colors = torch.nn.functional.grid_sample(pictures, grid[:, None], align_corners=False)[:, :, 0].transpose(1, 2)
+    colors = sample_channels(target.pictures.to(projected.dtype) / 255, projected)
     with torch.no_grad():
         column = projected[..., 0].long().clamp(0, width - 1)
         row = projected[..., 1].long().clamp(0, height - 1)

@@ -131,8 +131,9 @@ def _lesson(shells: Shells, footage: TextureFootage, frame: int, rays_per_side: 
     mask = footage.masks[[frame]] > 0.5
     region = None if footage.filmed is None else footage.filmed[[frame]]
     hits = shells.hits(footage.posed[[frame]].detach(), footage.cameras[[frame]], region, rays_per_side)
-    hits = hits[~hits.reaches_skin | mask.flatten()[hits.pixel]]
     shown = mask.flatten()[hits.pixel]
+    taught = ~hits.reaches_skin | shown
+    hits, shown = hits[taught], shown[taught]
     # Of the mask only what a ray can show: a pixel beyond the shell cannot be learnt.
     mask = hits.pixels_with(shown)
     if not bool(mask.any()):
