@@ -22,7 +22,7 @@ from animal4d.fit.split import Split
 from animal4d.geometry.cameras import Cameras, project
 from animal4d.geometry.distance import signed_distance
 from animal4d.geometry.mesh import difference_operator, facing_cosines, sample_surface, uniform_laplacian, unique_edges
-from animal4d.geometry.rasterize import Fragments, corners_of_marked, rasterize, visible_faces, visible_vertices
+from animal4d.geometry.rasterize import Fragments, corners_of_marked, rasterize, visible_faces
 from animal4d.losses.appearance import AppearanceTarget, color_constancy
 from animal4d.losses.outline import OutlineTarget, outline_distance
 from animal4d.losses.parts import (
@@ -77,15 +77,19 @@ class _View:
         return project(self.in_camera, self.cameras.intrinsics)
 
     @cached_property
+    def face_visible(self) -> Bool[Tensor, "batch faces"]:
+        return visible_faces(self.fragments, len(self.model.faces))
+
+    @cached_property
     def vertex_visible(self) -> Bool[Tensor, "batch vertices"]:
-        return visible_vertices(self.fragments, self.model.faces, self.model.n_vertices)
+        return corners_of_marked(self.face_visible, self.model.faces, self.model.n_vertices)
 
     @cached_property
     def well_seen(self) -> Bool[Tensor, "batch vertices"]:
         """Vertices of visible faces that the camera does not only graze."""
         faces = self.model.faces
         facing = facing_cosines(self.in_camera.detach(), faces) > LEAST_FACING
-        return corners_of_marked(visible_faces(self.fragments, len(faces)) & facing, faces, self.model.n_vertices)
+        return corners_of_marked(self.face_visible & facing, faces, self.model.n_vertices)
 
 
 class Objective:
@@ -227,8 +231,7 @@ class Objective:
         target = self.target[frames].drawn(self.config.mask_samples, generator)
         weights = self._in_sight(points, frames)
         if self.config.hidden_count_less:
-            face_visible = visible_faces(view.fragments, len(self.model.faces))
-            weights = weights * surface_weights(samples, face_visible)
+            weights = weights * surface_weights(samples, view.face_visible)
         return silhouette_distance(points, target, weights).mean()
 
     def _published_tracks(self, view: _View, frames: Tensor, generator: torch.Generator) -> Float[Tensor, ""]:
